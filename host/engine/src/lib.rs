@@ -1,0 +1,2 @@
+//! One decision, from pending pod to effect.
+pub mod port;
