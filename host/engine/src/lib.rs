@@ -1,2 +1,48 @@
 //! One decision, from pending pod to effect.
+//!
+//! [`Engine::step`] takes an event and says what follows. `queue` picks the
+//! pod; `filter` says which nodes could run it; `score` asks the policies of
+//! the `set` about the rows that changed and `cache` remembers the rest;
+//! `place` chooses devices; `decide` binds and writes the decision down.
+//! `why` explains what waits. `scaling` is the same story for replicas.
+//!
+//! Nothing here reads a clock, a file, a random source, a thread or the order
+//! of a hash map: the same events under the same policies give the same
+//! decisions on any machine.
+
+mod engine; // the state and its events, in reading order from here
+mod queue;
+mod class;
+mod filter;
+mod score;
+mod lower;
+mod cache;
+mod place;
+mod decide;
+mod why;
+
+pub mod breaker;
+pub mod builtin;
+mod context;
+mod effect;
+mod error;
+mod names;
+mod nodes;
+mod peers;
+mod pods;
 pub mod port;
+mod scaling;
+mod set;
+pub mod state;
+pub mod view;
+
+pub use cache::CACHE_BYTES_MAX;
+pub use context::SHAPES_MAX;
+pub use effect::{Effect, Key, Output, RequeueCause};
+pub use engine::{Config, Engine};
+pub use error::EventError;
+pub use nodes::GPU_MODELS_MAX;
+pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS};
+pub use score::ROWS_PER_CALL;
+pub use set::{ActiveMember, REFUSE, SCORE_MAX, ScoringSet, SetError};
+pub use why::{Fix, NodeLine, Why, WhyState};

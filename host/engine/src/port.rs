@@ -163,7 +163,7 @@ pub struct GpuModelTotals {
 pub struct Shape {
     /// Milli-cores.
     pub cpu: i32,
-    /// MiB.
+    /// MiB, mean over the class.
     pub memory: i32,
     /// Devices.
     pub gpu_count: u32,
@@ -173,6 +173,21 @@ pub struct Shape {
     pub gpu_models: u64,
     /// Pods counted.
     pub count: u64,
+}
+
+/// One class of machine; layout as `node-shape` in `types.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeShape {
+    /// Milli-cores of an empty node.
+    pub cpu: i32,
+    /// MiB of an empty node.
+    pub memory: i32,
+    /// Devices.
+    pub gpus: u32,
+    /// Index into [`Context::gpu_models`], -1 without GPU.
+    pub gpu_model: i32,
+    /// Nodes of the class.
+    pub nodes: u32,
 }
 
 /// How one kind of node is wired; layout as `wiring` in `types.wit`.
@@ -199,6 +214,8 @@ pub struct Context {
     pub gpu_models: Vec<GpuModelTotals>,
     /// Largest class first.
     pub shapes: Vec<Shape>,
+    /// Largest class first.
+    pub node_shapes: Vec<NodeShape>,
     /// Ids of the `wiring` column are indices.
     pub wirings: Vec<Wiring>,
 }

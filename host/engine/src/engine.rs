@@ -1,0 +1,599 @@
+//! The state, and the one way to change it: an event at a time.
+
+use std::sync::Arc;
+
+use model::event::{Finish, Mode};
+use model::{Event, JobKind, JobSpec, NodeSpec, PodSpec, Reason};
+
+use crate::cache::{CACHE_BYTES_MAX, ScoreCache};
+use crate::class::Classes;
+use crate::context::ContextKeeper;
+use crate::effect::{Effect, Key, Output, RequeueCause};
+use crate::error::EventError;
+use crate::filter::Filter;
+use crate::nodes::Nodes;
+use crate::peers::Peers;
+use crate::pods::{Allocation, Job, Pod, Pods};
+use crate::queue::Queue;
+use crate::scaling::Scaling;
+use crate::score::Scratch;
+use crate::set::ScoringSet;
+
+/// Settings of the core. All are inputs: the same settings and events give the
+/// same decisions.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of remembered scores.
+    pub cache_bytes: usize,
+    /// Work out who would win without each policy of a set of several. Costs a
+    /// scan of all rows per policy and decision.
+    pub leave_one_out: bool,
+    /// Pods waiting at most; further ones are refused, so that a burst cannot
+    /// eat the memory of the host.
+    pub pending_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_bytes: CACHE_BYTES_MAX,
+            leave_one_out: true,
+            pending_max: 200_000,
+        }
+    }
+}
+
+/// The core. See the crate's page for the story.
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) now_ms: u64,
+    /// Number of the next decision.
+    pub(crate) next_seq: u64,
+    pub(crate) next_arrival: u64,
+    pub(crate) nodes: Nodes,
+    pub(crate) pods: Pods,
+    pub(crate) classes: Classes,
+    pub(crate) queue: Queue,
+    pub(crate) peers: Peers,
+    pub(crate) context: ContextKeeper,
+    pub(crate) set: ScoringSet,
+    /// The set before, still instantiated: going back compiles nothing.
+    pub(crate) previous: Option<ScoringSet>,
+    pub(crate) cache: ScoreCache,
+    /// Grows when cached scores lose their meaning.
+    pub(crate) epoch: u64,
+    pub(crate) context_seen: u64,
+    pub(crate) scratch: Scratch,
+    /// Fault of the decision in progress that tripped a breaker.
+    pub(crate) tripped: Option<model::decision::FaultNote>,
+    pub(crate) scaling: Scaling,
+    /// Set while the host does not trust its own state: nothing is taken away.
+    pub(crate) hold: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("nodes", &self.nodes.live())
+            .field("pods", &self.pods.live())
+            .field("decisions", &self.next_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An empty cluster under the built-in policies.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now_ms: 0,
+            next_seq: 1,
+            next_arrival: 1,
+            nodes: Nodes::default(),
+            pods: Pods::default(),
+            classes: Classes::default(),
+            queue: Queue::default(),
+            peers: Peers::default(),
+            context: ContextKeeper::default(),
+            set: ScoringSet::builtin(0),
+            previous: None,
+            cache: ScoreCache::default(),
+            epoch: 1,
+            context_seen: 0,
+            scratch: Scratch::default(),
+            tripped: None,
+            scaling: Scaling::default(),
+            hold: false,
+        }
+    }
+
+    /// Applies one event at logical time `now_ms` (time never goes back: an
+    /// earlier one counts as the latest seen), then decides every pod that can
+    /// be decided. What came of it is appended to `out`.
+    ///
+    /// # Errors
+    /// The event contradicts the state. Nothing has changed then.
+    pub fn step(
+        &mut self,
+        now_ms: u64,
+        event: Event,
+        out: &mut Output,
+    ) -> Result<(), EventError> {
+        self.apply(now_ms, event, out)?;
+        while self.decide_next(out) {}
+        Ok(())
+    }
+
+    /// Only the first half of [`Self::step`].
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn apply(
+        &mut self,
+        now_ms: u64,
+        event: Event,
+        out: &mut Output,
+    ) -> Result<(), EventError> {
+        let now_ms = now_ms.max(self.now_ms);
+        match event {
+            Event::NodePut(spec) => self.put_node(*spec, out)?,
+            Event::NodeRemove { name } => {
+                let row = self.row(&name)?;
+                self.now_ms = now_ms;
+                self.remove_node(row, out);
+            }
+            Event::NodeFailed { name, failed } => {
+                let row = self.row(&name)?;
+                self.nodes.set_failed(row, failed);
+                out.changed.push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
+                self.wake_for(row);
+            }
+            Event::PodsSubmit(pods) => {
+                self.check_pods(&pods)?;
+                self.now_ms = now_ms;
+                for pod in pods {
+                    self.submit(pod, out);
+                }
+            }
+            Event::JobSubmit(job) => {
+                self.check_job(&job)?;
+                self.now_ms = now_ms;
+                self.submit_job(*job, out);
+            }
+            Event::JobScale { id, replicas } => {
+                self.now_ms = now_ms;
+                self.scale_job(&id, replicas, out)?;
+            }
+            Event::JobDelete { id } => self.delete_job(&id, out)?,
+            Event::PodFinished { name, how } => {
+                let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
+                self.finish(slot, how, out);
+            }
+            Event::SetMode(mode) => {
+                self.context.set_mode(mode);
+                out.changed.push(Key::Core);
+                self.queue.wake_all();
+            }
+            Event::WorkloadProfile(profile) => {
+                self.context.set_profile(profile);
+                out.changed.push(Key::Core);
+            }
+            Event::ScalingPut(spec) => self.scaling.put(spec, out)?,
+            Event::ScalingRemove { workload } => self.scaling.remove(&workload, out)?,
+            Event::MetricSample { workload, value } => {
+                self.scaling.sample(now_ms, &workload, value, out)?;
+            }
+            Event::CalendarPut(entry) => self.scaling.put_calendar(entry, out)?,
+            Event::CalendarRemove { name } => self.scaling.remove_calendar(&name, out)?,
+            Event::Tick => {
+                self.now_ms = now_ms;
+                self.queue.wake_due(now_ms);
+                self.tick_scaling(out);
+            }
+        }
+        self.now_ms = now_ms;
+        Ok(())
+    }
+
+    // === Nodes ===
+
+    fn row(&self, name: &str) -> Result<u32, EventError> {
+        self.nodes
+            .row(name)
+            .ok_or_else(|| EventError::UnknownNode(name.to_owned()))
+    }
+
+    fn put_node(&mut self, spec: NodeSpec, out: &mut Output) -> Result<(), EventError> {
+        spec.validate()?;
+        if self.nodes.model_limit_reached(&spec) {
+            return Err(EventError::TooManyGpuModels(spec.gpus[0].model.clone()));
+        }
+        let row = self.place_node(spec, None);
+        out.changed
+            .push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
+        Ok(())
+    }
+
+    /// Puts a node and moves the counts of its pods along with its zone.
+    pub(crate) fn place_node(&mut self, spec: NodeSpec, at: Option<u32>) -> u32 {
+        if let Some(row) = self.nodes.row(&spec.name) {
+            self.count_peers(row, -1);
+        }
+        let row = self.nodes.put(spec, at);
+        self.count_peers(row, 1);
+        self.wake_for(row);
+        row
+    }
+
+    fn count_peers(&mut self, row: u32, by: i32) {
+        let zone = self.nodes.zone[row as usize];
+        for slot in self.pods.on(row) {
+            self.peers.add(self.pods.get(*slot).app, row, zone, by);
+        }
+    }
+
+    fn remove_node(&mut self, row: u32, out: &mut Output) {
+        let lost: Vec<u32> = self.pods.on(row).to_vec();
+        for slot in lost {
+            self.release(slot);
+            let pod = self.pods.get_mut(slot);
+            pod.reason = Reason::PendingEvaluation;
+            out.effects.push(Effect::Requeue {
+                pod: Arc::clone(&pod.name),
+                cause: RequeueCause::NodeRemoved,
+            });
+            out.changed.push(Key::Pod(Arc::clone(&pod.name)));
+            self.enqueue(slot);
+        }
+        out.changed
+            .push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
+        self.nodes.remove(row);
+    }
+
+    /// Wakes the parked classes that the row could now run.
+    pub(crate) fn wake_for(&mut self, row: u32) {
+        if !self.queue.any_parked() || self.nodes.spec(row).is_none() {
+            return;
+        }
+        let parked: Vec<u32> = self.queue.parked().collect();
+        for class in parked {
+            let filter = Filter::new(&self.nodes, &self.classes, class);
+            if self.scratch.check_row(&filter, row) == model::Rejection::Fits {
+                self.queue.wake(class);
+            }
+        }
+    }
+
+    // === Pods ===
+
+    fn check_pods(&self, pods: &[PodSpec]) -> Result<(), EventError> {
+        if self.queue.len() + pods.len() > self.config.pending_max {
+            return Err(EventError::QueueFull(self.config.pending_max));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for pod in pods {
+            pod.validate()?;
+            if self.pods.slot(&pod.name).is_some() || !names.insert(pod.name.as_str()) {
+                return Err(EventError::DuplicatePod(pod.name.clone()));
+            }
+            if let Some(job) = &pod.job
+                && !self.pods.jobs.contains_key(job)
+            {
+                return Err(EventError::UnknownJob(job.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, spec: PodSpec, out: &mut Output) {
+        self.context.arrived(&spec);
+        let slot = self.insert_pod(spec, self.next_arrival, self.now_ms);
+        self.next_arrival += 1;
+        self.enqueue(slot);
+        let name = Arc::clone(&self.pods.get(slot).name);
+        out.changed.push(Key::Pod(name));
+    }
+
+    pub(crate) fn insert_pod(&mut self, spec: PodSpec, arrival: u64, submitted_ms: u64) -> u32 {
+        let name: Arc<str> = Arc::from(spec.name.as_str());
+        let app = 1 + self.pods.apps.intern(&Arc::from(spec.app.as_str()));
+        let class = self.classes.join(&spec);
+        self.pods.insert(Pod {
+            spec: Arc::new(spec),
+            name,
+            class,
+            app,
+            arrival,
+            submitted_ms,
+            at: None,
+            reason: Reason::PendingEvaluation,
+            last_decision: None,
+        })
+    }
+
+    pub(crate) fn enqueue(&mut self, slot: u32) {
+        let pod = self.pods.get(slot);
+        self.queue
+            .push(pod.class, pod.spec.priority, pod.arrival, slot);
+    }
+
+    /// Charges the node and everything derived from it.
+    pub(crate) fn occupy(&mut self, slot: u32, at: Allocation) {
+        let pod = self.pods.get(slot);
+        let (app, spec) = (pod.app, Arc::clone(&pod.spec));
+        self.nodes
+            .charge(at.row, 1, &spec.requests, at.devices, at.per_device.into());
+        let zone = self.nodes.zone[at.row as usize];
+        self.peers.add(app, at.row, zone, 1);
+        self.pods.attach(slot, at);
+    }
+
+    /// The reverse of [`Self::occupy`].
+    fn release(&mut self, slot: u32) -> Option<u32> {
+        let at = self.pods.detach(slot)?;
+        let pod = self.pods.get(slot);
+        let zone = self.nodes.zone[at.row as usize];
+        self.peers.add(pod.app, at.row, zone, -1);
+        let requests = pod.spec.requests;
+        self.nodes
+            .charge(at.row, -1, &requests, at.devices, at.per_device.into());
+        Some(at.row)
+    }
+
+    fn finish(&mut self, slot: u32, how: Finish, out: &mut Output) {
+        let freed = self.release(slot);
+        if freed.is_none() {
+            let pod = self.pods.get(slot);
+            self.queue
+                .remove(pod.class, pod.spec.priority, pod.arrival, slot);
+        }
+        let Some(pod) = self.pods.remove(slot) else {
+            return;
+        };
+        self.classes.leave(pod.class);
+        out.changed.push(Key::Pod(Arc::clone(&pod.name)));
+        if let Some(id) = &pod.spec.job
+            && let Some(job) = self.pods.jobs.get_mut(id)
+        {
+            match how {
+                Finish::Succeeded => job.succeeded += 1,
+                Finish::Failed => job.failed += 1,
+                Finish::Deleted => {}
+            }
+            let over = job.pods.is_empty() && job.spec.kind == JobKind::Batch;
+            out.changed.push(Key::Job(Arc::from(id.as_str())));
+            if over && how == Finish::Deleted {
+                self.pods.jobs.remove(id);
+            }
+        }
+        if let Some(row) = freed {
+            self.wake_for(row);
+        }
+    }
+
+    // === Jobs ===
+
+    fn check_job(&self, job: &JobSpec) -> Result<(), EventError> {
+        if !model::node::is_name(&job.id) || job.id.len() > 240 {
+            return Err(EventError::JobName(job.id.clone()));
+        }
+        if self.pods.jobs.contains_key(&job.id) {
+            return Err(EventError::DuplicateJob(job.id.clone()));
+        }
+        if job.replicas > model::job::REPLICAS_MAX {
+            return Err(EventError::TooManyReplicas(job.replicas));
+        }
+        if self.queue.len() + job.replicas as usize > self.config.pending_max {
+            return Err(EventError::QueueFull(self.config.pending_max));
+        }
+        for i in 0..job.replicas {
+            let pod = job.pod(i);
+            if i == 0 {
+                pod.validate()?;
+            }
+            if self.pods.slot(&pod.name).is_some() {
+                return Err(EventError::DuplicatePod(pod.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn submit_job(&mut self, job: JobSpec, out: &mut Output) {
+        let (id, replicas) = (job.id.clone(), job.replicas);
+        out.changed.push(Key::Job(Arc::from(id.as_str())));
+        self.pods.jobs.insert(
+            id.clone(),
+            Job {
+                spec: Arc::new(job),
+                submitted_ms: self.now_ms,
+                pods: std::collections::BTreeSet::new(),
+                succeeded: 0,
+                failed: 0,
+                next_index: 0,
+            },
+        );
+        for _ in 0..replicas {
+            self.add_replica(&id, out);
+        }
+    }
+
+    fn add_replica(&mut self, id: &str, out: &mut Output) {
+        // A pod from elsewhere may have taken the name since; the next index is free.
+        while let Some(job) = self.pods.jobs.get_mut(id) {
+            let spec = job.spec.pod(job.next_index);
+            job.next_index += 1;
+            if self.pods.slot(&spec.name).is_none() {
+                self.submit(spec, out);
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn scale_job(
+        &mut self,
+        id: &str,
+        replicas: u32,
+        out: &mut Output,
+    ) -> Result<(), EventError> {
+        let job = self
+            .pods
+            .jobs
+            .get_mut(id)
+            .ok_or_else(|| EventError::UnknownJob(id.to_owned()))?;
+        if job.spec.kind != JobKind::Service {
+            return Err(EventError::NotAService(id.to_owned()));
+        }
+        if replicas > model::job::REPLICAS_MAX {
+            return Err(EventError::TooManyReplicas(replicas));
+        }
+        let mut spec = (*job.spec).clone();
+        spec.replicas = replicas;
+        job.spec = Arc::new(spec);
+        out.changed.push(Key::Job(Arc::from(id)));
+        let have = job.pods.len() as u32;
+        for _ in have..replicas {
+            self.add_replica(id, out);
+        }
+        for slot in self.surplus(id, have.saturating_sub(replicas) as usize) {
+            self.stop(slot, out);
+        }
+        Ok(())
+    }
+
+    /// Who leaves when a service shrinks: pods that wait, then those on the node
+    /// and in the zone with most of their peers, so that the spread survives;
+    /// youngest first among equals.
+    fn surplus(&self, id: &str, count: usize) -> Vec<u32> {
+        let Some(job) = self.pods.jobs.get(id) else {
+            return Vec::new();
+        };
+        let mut left: Vec<u32> = job.pods.iter().copied().collect();
+        let mut on_node = std::collections::BTreeMap::<u32, i32>::new();
+        let mut in_zone = std::collections::BTreeMap::<i32, i32>::new();
+        let place = |slot: u32| {
+            self.pods
+                .get(slot)
+                .at
+                .map(|at| (at.row, self.nodes.zone[at.row as usize]))
+        };
+        for (row, zone) in left.iter().filter_map(|s| place(*s)) {
+            *on_node.entry(row).or_insert(0) += 1;
+            *in_zone.entry(zone).or_insert(0) += 1;
+        }
+        let mut gone = Vec::with_capacity(count);
+        while gone.len() < count {
+            let worst = left.iter().copied().max_by_key(|slot| {
+                let pod = self.pods.get(*slot);
+                match place(*slot) {
+                    None => (1, 0, 0, pod.arrival),
+                    Some((row, zone)) => (0, in_zone[&zone], on_node[&row], pod.arrival),
+                }
+            });
+            let Some(slot) = worst else { break };
+            if let Some((row, zone)) = place(slot) {
+                *on_node.entry(row).or_insert(0) -= 1;
+                *in_zone.entry(zone).or_insert(0) -= 1;
+            }
+            left.retain(|s| *s != slot);
+            gone.push(slot);
+        }
+        gone
+    }
+
+    fn stop(&mut self, slot: u32, out: &mut Output) {
+        let pod = self.pods.get(slot);
+        if let Some(at) = pod.at {
+            out.effects.push(Effect::Stop {
+                pod: Arc::clone(&pod.name),
+                node: Arc::clone(&self.nodes.names[at.row as usize]),
+            });
+        }
+        self.finish(slot, Finish::Deleted, out);
+    }
+
+    fn delete_job(&mut self, id: &str, out: &mut Output) -> Result<(), EventError> {
+        let job = self
+            .pods
+            .jobs
+            .get(id)
+            .ok_or_else(|| EventError::UnknownJob(id.to_owned()))?;
+        let pods: Vec<u32> = job.pods.iter().copied().collect();
+        for slot in pods {
+            self.stop(slot, out);
+        }
+        self.pods.jobs.remove(id);
+        out.changed.push(Key::Job(Arc::from(id)));
+        Ok(())
+    }
+
+    // === Policies ===
+
+    /// Makes `set` decide from the next decision on. The set before stays
+    /// instantiated for [`Self::rollback_scoring`]; the one before that is
+    /// returned.
+    pub fn install_scoring(&mut self, set: ScoringSet) -> Option<ScoringSet> {
+        let old = std::mem::replace(&mut self.set, set);
+        self.rules_changed();
+        self.previous.replace(old)
+    }
+
+    /// Swaps the active and the previous set. `false` if there is none.
+    pub fn rollback_scoring(&mut self) -> bool {
+        let Some(previous) = self.previous.take() else {
+            return false;
+        };
+        let failed = std::mem::replace(&mut self.set, previous);
+        self.previous = Some(failed);
+        self.rules_changed();
+        true
+    }
+
+    pub(crate) fn rules_changed(&mut self) {
+        self.epoch += 1;
+        // Entries of the old epoch would be rebuilt anyway; keep their memory
+        // out of the way of the new set's.
+        self.cache.clear();
+        self.queue.wake_all();
+    }
+
+    /// The active scoring set.
+    #[must_use]
+    pub fn scoring(&self) -> &ScoringSet {
+        &self.set
+    }
+
+    /// The set a rollback would bring back.
+    #[must_use]
+    pub fn previous_scoring(&self) -> Option<&ScoringSet> {
+        self.previous.as_ref()
+    }
+
+    /// While held, the engine takes nothing away: no scale-down.
+    pub fn set_hold(&mut self, hold: bool) {
+        self.hold = hold;
+    }
+
+    /// Whether the engine is held.
+    #[must_use]
+    pub fn hold(&self) -> bool {
+        self.hold
+    }
+
+    /// Forgets all cached scores. Changes no decision; for tests of just that.
+    pub fn drop_cache(&mut self) {
+        self.cache.clear();
+    }
+
+    /// Logical time of the last event, ms.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Declared mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.context.mode()
+    }
+}

@@ -1,0 +1,67 @@
+//! Events that contradict the state. Each says what was asked and what to do.
+
+use model::node::NodeError;
+use model::pod::PodError;
+
+/// Why an event was refused. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EventError {
+    /// No such node.
+    #[error("there is no node {0:?}")]
+    UnknownNode(String),
+    /// No such pod.
+    #[error("there is no pod {0:?}, or it has finished")]
+    UnknownPod(String),
+    /// No such job.
+    #[error("there is no job {0:?}")]
+    UnknownJob(String),
+    /// Name taken.
+    #[error("a pod named {0:?} already exists")]
+    DuplicatePod(String),
+    /// Name taken.
+    #[error("a job with id {0:?} already exists")]
+    DuplicateJob(String),
+    /// Bad job id.
+    #[error("job id {0:?} is not 1 to 240 characters of [A-Za-z0-9._/-]")]
+    JobName(String),
+    /// Too many pods in one job.
+    #[error("{0} replicas, but a job has at most {max}", max = model::job::REPLICAS_MAX)]
+    TooManyReplicas(u32),
+    /// Only services are scaled.
+    #[error("job {0:?} is a batch job; only services can be scaled")]
+    NotAService(String),
+    /// Bad node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Bad pod.
+    #[error(transparent)]
+    Pod(#[from] PodError),
+    /// One model too many.
+    #[error("GPU model {0:?} would be number {}, more than a cluster can have", crate::nodes::GPU_MODELS_MAX + 1)]
+    TooManyGpuModels(String),
+    /// Back-pressure.
+    #[error("{0} pods are waiting already, which is the limit; retry when some have started")]
+    QueueFull(usize),
+    /// No such workload.
+    #[error("workload {0:?} is not scaled by this host")]
+    UnknownWorkload(String),
+    /// Bad scaling spec.
+    #[error("scaling of {workload:?}: {problem}")]
+    Scaling {
+        /// Workload.
+        workload: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// No such entry.
+    #[error("there is no calendar entry {0:?}")]
+    UnknownCalendarEntry(String),
+    /// Bad entry.
+    #[error("calendar entry {name:?}: {problem}")]
+    Calendar {
+        /// Name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+}

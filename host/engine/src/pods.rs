@@ -1,0 +1,176 @@
+//! Every pod that is waiting or running, and the jobs they belong to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{JobSpec, PodSpec, Reason};
+
+use crate::names::{Interner, NameIndex};
+use crate::nodes::DeviceChange;
+
+/// Where a running pod sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allocation {
+    pub(crate) row: u32,
+    pub(crate) devices: u16,
+    pub(crate) per_device: PerDevice,
+    pub(crate) since_ms: u64,
+    pub(crate) decision: u64,
+}
+
+/// What was taken from each device, as it was when it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PerDevice {
+    pub(crate) milli: i32,
+    pub(crate) memory: i32,
+}
+
+impl From<DeviceChange> for PerDevice {
+    fn from(c: DeviceChange) -> Self {
+        Self {
+            milli: c.milli,
+            memory: c.memory,
+        }
+    }
+}
+
+impl From<PerDevice> for DeviceChange {
+    fn from(c: PerDevice) -> Self {
+        Self {
+            milli: c.milli,
+            memory: c.memory,
+        }
+    }
+}
+
+/// One pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Pod {
+    pub(crate) spec: Arc<PodSpec>,
+    pub(crate) name: Arc<str>,
+    pub(crate) class: u32,
+    pub(crate) app: u32,
+    /// Arrival number: first come, first served inside a priority.
+    pub(crate) arrival: u64,
+    pub(crate) submitted_ms: u64,
+    pub(crate) at: Option<Allocation>,
+    /// Why it waits, as of the last look.
+    pub(crate) reason: Reason,
+    /// Decision of that look.
+    pub(crate) last_decision: Option<u64>,
+}
+
+/// One job.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) spec: Arc<JobSpec>,
+    pub(crate) submitted_ms: u64,
+    /// Pods that exist, by slot.
+    pub(crate) pods: BTreeSet<u32>,
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    /// Index of the next pod made.
+    pub(crate) next_index: u32,
+}
+
+/// Pods by slot, jobs by id.
+#[derive(Debug, Default)]
+pub(crate) struct Pods {
+    slots: Vec<Option<Pod>>,
+    vacant: Vec<u32>,
+    index: NameIndex,
+    pub(crate) running_on: Vec<Vec<u32>>,
+    pub(crate) apps: Interner<Arc<str>>,
+    pub(crate) jobs: BTreeMap<String, Job>,
+    live: usize,
+    running: usize,
+}
+
+impl Pods {
+    pub(crate) fn slot(&self, name: &str) -> Option<u32> {
+        self.index.get(name)
+    }
+
+    /// # Panics
+    /// If the slot is empty, which only a bug of the engine can ask for.
+    pub(crate) fn get(&self, slot: u32) -> &Pod {
+        match &self.slots[slot as usize] {
+            Some(pod) => pod,
+            None => panic!("no pod in slot {slot}"),
+        }
+    }
+
+    /// # Panics
+    /// As [`Self::get`].
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Pod {
+        match &mut self.slots[slot as usize] {
+            Some(pod) => pod,
+            None => panic!("no pod in slot {slot}"),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Pod)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| p.as_ref().map(|p| (i as u32, p)))
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(crate) fn insert(&mut self, pod: Pod) -> u32 {
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.index.insert(Arc::clone(&pod.name), slot);
+        if let Some(id) = &pod.spec.job
+            && let Some(job) = self.jobs.get_mut(id)
+        {
+            job.pods.insert(slot);
+        }
+        self.slots[slot as usize] = Some(pod);
+        self.live += 1;
+        slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Pod> {
+        let pod = self.slots[slot as usize].take()?;
+        self.index.remove(&pod.name);
+        if let Some(id) = &pod.spec.job
+            && let Some(job) = self.jobs.get_mut(id)
+        {
+            job.pods.remove(&slot);
+        }
+        self.vacant.push(slot);
+        self.live -= 1;
+        Some(pod)
+    }
+
+    pub(crate) fn attach(&mut self, slot: u32, at: Allocation) {
+        let row = at.row as usize;
+        if self.running_on.len() <= row {
+            self.running_on.resize(row + 1, Vec::new());
+        }
+        self.running_on[row].push(slot);
+        self.get_mut(slot).at = Some(at);
+        self.running += 1;
+    }
+
+    pub(crate) fn detach(&mut self, slot: u32) -> Option<Allocation> {
+        let at = self.get_mut(slot).at.take()?;
+        self.running_on[at.row as usize].retain(|s| *s != slot);
+        self.running -= 1;
+        Some(at)
+    }
+
+    pub(crate) fn on(&self, row: u32) -> &[u32] {
+        self.running_on.get(row as usize).map_or(&[], Vec::as_slice)
+    }
+}
