@@ -100,7 +100,9 @@ impl LinkMatrix {
                 let legal = if a == b {
                     v == 0
                 } else {
-                    v / 100 <= u16::from(NVLINKS_MAX) && v % 100 <= 60 && (v % 100) % 10 == 0
+                    v / 100 <= u16::from(NVLINKS_MAX)
+                        && v % 100 <= 60
+                        && (v % 100).is_multiple_of(10)
                 };
                 if !legal {
                     return Err(LinkError::Value { a, b, value: v });
