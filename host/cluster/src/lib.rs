@@ -9,6 +9,7 @@ pub mod trace;
 
 pub mod gangs;
 pub mod nvidia_topo;
+pub mod openb;
 
 pub mod rng;
 

@@ -105,8 +105,7 @@ impl Queues {
     }
 
     fn demote(&mut self, states: &mut [JobState]) {
-        for from in 0..DEMOTION_GPU_SECONDS.len() {
-            let limit = DEMOTION_GPU_SECONDS[from];
+        for (from, limit) in DEMOTION_GPU_SECONDS.into_iter().enumerate() {
             let mut fallen = Vec::new();
             self.queues[from].retain(|j| {
                 let falls = states[*j].running && states[*j].attained >= limit;
