@@ -30,7 +30,10 @@ impl Class {
     /// whatever was asked for.
     pub(crate) fn per_device(&self, device_memory: i32) -> DeviceChange {
         if self.gpu.count == 0 {
-            return DeviceChange { milli: 0, memory: 0 };
+            return DeviceChange {
+                milli: 0,
+                memory: 0,
+            };
         }
         DeviceChange {
             milli: self.gpu.milli as i32,

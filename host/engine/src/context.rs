@@ -90,7 +90,10 @@ impl ContextKeeper {
         if gpu.count == 0 {
             gpu = GpuRequest::default();
         }
-        let seen = self.learned.entry((pod.requests.cpu_milli, gpu)).or_default();
+        let seen = self
+            .learned
+            .entry((pod.requests.cpu_milli, gpu))
+            .or_default();
         seen.count += 1;
         seen.memory_mib += pod.requests.memory_mib;
         self.arrivals += 1;
@@ -244,7 +247,12 @@ fn node_shapes(nodes: &Nodes) -> Vec<NodeShape> {
     for row in nodes.live_rows() {
         let r = row as usize;
         let gpus = u32::from(nodes.device_slots[r]);
-        let key = (nodes.cpu_cap[r], nodes.memory_cap[r], gpus, nodes.gpu_model[r]);
+        let key = (
+            nodes.cpu_cap[r],
+            nodes.memory_cap[r],
+            gpus,
+            nodes.gpu_model[r],
+        );
         *classes.entry(key).or_insert(0) += 1;
     }
     let mut list: Vec<_> = classes

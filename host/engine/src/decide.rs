@@ -35,7 +35,6 @@ impl Engine {
             nodes: &self.nodes,
             classes: &self.classes,
             peers: &self.peers,
-            context: self.context.shared(),
         };
         refresh(
             &world,

@@ -114,12 +114,7 @@ impl Engine {
     ///
     /// # Errors
     /// The event contradicts the state. Nothing has changed then.
-    pub fn step(
-        &mut self,
-        now_ms: u64,
-        event: Event,
-        out: &mut Output,
-    ) -> Result<(), EventError> {
+    pub fn step(&mut self, now_ms: u64, event: Event, out: &mut Output) -> Result<(), EventError> {
         self.apply(now_ms, event, out)?;
         while self.decide_next(out) {}
         Ok(())
@@ -129,12 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::step`].
-    pub fn apply(
-        &mut self,
-        now_ms: u64,
-        event: Event,
-        out: &mut Output,
-    ) -> Result<(), EventError> {
+    pub fn apply(&mut self, now_ms: u64, event: Event, out: &mut Output) -> Result<(), EventError> {
         let now_ms = now_ms.max(self.now_ms);
         match event {
             Event::NodePut(spec) => self.put_node(*spec, out)?,
@@ -146,7 +136,8 @@ impl Engine {
             Event::NodeFailed { name, failed } => {
                 let row = self.row(&name)?;
                 self.nodes.set_failed(row, failed);
-                out.changed.push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
+                out.changed
+                    .push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
                 self.wake_for(row);
             }
             Event::PodsSubmit(pods) => {
@@ -234,7 +225,9 @@ impl Engine {
     }
 
     fn remove_node(&mut self, row: u32, out: &mut Output) {
-        let lost: Vec<u32> = self.pods.on(row).to_vec();
+        let mut lost: Vec<u32> = self.pods.on(row).to_vec();
+        // Slots differ after a restart; arrival numbers do not.
+        lost.sort_by_key(|slot| self.pods.get(*slot).arrival);
         for slot in lost {
             self.release(slot);
             let pod = self.pods.get_mut(slot);

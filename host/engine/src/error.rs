@@ -37,7 +37,7 @@ pub enum EventError {
     #[error(transparent)]
     Pod(#[from] PodError),
     /// One model too many.
-    #[error("GPU model {0:?} would be number {}, more than a cluster can have", crate::nodes::GPU_MODELS_MAX + 1)]
+    #[error("GPU model {0:?} would be one more than the {max} a cluster can have", max = crate::nodes::GPU_MODELS_MAX)]
     TooManyGpuModels(String),
     /// Back-pressure.
     #[error("{0} pods are waiting already, which is the limit; retry when some have started")]

@@ -10,15 +10,15 @@
 //! of a hash map: the same events under the same policies give the same
 //! decisions on any machine.
 
-mod engine; // the state and its events, in reading order from here
-mod queue;
-mod class;
-mod filter;
-mod score;
-mod lower;
 mod cache;
-mod place;
+mod class;
 mod decide;
+mod engine; // the state and its events, in reading order from here
+mod filter;
+mod lower;
+mod place;
+mod queue;
+mod score;
 mod why;
 
 pub mod breaker;

@@ -25,7 +25,11 @@ impl Lowered {
         wants_gpu: bool,
     ) -> Rows<'_> {
         self.count = rows.len() as u32;
-        self.slots = if wants_gpu { slots_needed(nodes, rows) } else { 0 };
+        self.slots = if wants_gpu {
+            slots_needed(nodes, rows)
+        } else {
+            0
+        };
         self.data.clear();
         for column in columns {
             self.push(nodes, peers, app, *column, rows);

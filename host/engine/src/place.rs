@@ -65,7 +65,11 @@ pub(crate) fn place(
 fn check_slots(slots: &[u32], usable: u16, count: u32) -> Result<u16, PolicyFault> {
     let mut mask = 0u16;
     for slot in slots {
-        let bit = if *slot < SLOTS as u32 { 1u16 << slot } else { 0 };
+        let bit = if *slot < SLOTS as u32 {
+            1u16 << slot
+        } else {
+            0
+        };
         if bit & usable == 0 {
             return Err(PolicyFault::BadAnswer {
                 detail: format!("device {slot} cannot be used"),

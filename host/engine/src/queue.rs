@@ -46,7 +46,9 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, class: u32, priority: i32, arrival: u64, pod: u32) {
-        self.edit(class, |line| line.pods.insert((Reverse(priority), arrival, pod)));
+        self.edit(class, |line| {
+            line.pods.insert((Reverse(priority), arrival, pod))
+        });
         self.len += 1;
     }
 
@@ -59,7 +61,9 @@ impl Queue {
 
     /// The pod to look at now. It stays in the queue until bound or removed.
     pub(crate) fn head(&self) -> Option<(u32, u32)> {
-        self.ready.first().map(|((_, _, pod), class)| (*class, *pod))
+        self.ready
+            .first()
+            .map(|((_, _, pod), class)| (*class, *pod))
     }
 
     /// The head of this class did not fit.
@@ -144,25 +148,10 @@ impl Queue {
             .flat_map(|l| l.pods.iter().map(|(_, _, pod)| *pod))
     }
 
-    /// State of the back-off, to be restored exactly: (class, attempts, retry).
-    pub(crate) fn backoffs(&self) -> impl Iterator<Item = (u32, u32, Option<u64>)> + '_ {
-        self.lines
-            .iter()
-            .map(|(class, l)| (*class, l.attempts, l.parked.map(|p| p.retry_at_ms)))
-    }
-
-    pub(crate) fn restore_backoff(&mut self, class: u32, attempts: u32, retry: Option<u64>) {
-        let Some(line) = self.lines.get_mut(&class) else {
-            return;
-        };
-        line.attempts = attempts;
-        if let Some(retry_at_ms) = retry {
-            if let Some(head) = line.pods.first() {
-                self.ready.remove(&(*head, class));
-            }
-            line.parked = Some(Parked { retry_at_ms });
-            self.timers.insert((retry_at_ms, class));
-        }
+    /// Pods waiting in each class.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let lines = self.lines.iter();
+        lines.map(|(class, line)| (*class, line.pods.len() as u32))
     }
 
     /// Changes a line and keeps `ready` pointing at its head.

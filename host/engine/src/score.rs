@@ -1,8 +1,6 @@
 //! Bringing one signature's remembered rows up to date: filter the rows that
 //! changed, ask each policy about those that still fit, combine.
 
-use std::sync::Arc;
-
 use model::decision::{ABSTAIN, FaultNote};
 use model::{PolicyFault, Rejection};
 
@@ -13,7 +11,7 @@ use crate::filter::{Filter, MatchMemo};
 use crate::lower::Lowered;
 use crate::nodes::{Nodes, to_s32};
 use crate::peers::Peers;
-use crate::port::{Context, Cost, PodRow, ScoringPolicy};
+use crate::port::{Cost, PodRow, ScoringPolicy};
 use crate::set::{ActiveMember, REFUSE, SCORE_MAX, ScoringSet};
 
 /// Rows of one call. A cold pass of a large cluster is several calls, so that
@@ -25,7 +23,6 @@ pub(crate) struct World<'a> {
     pub(crate) nodes: &'a Nodes,
     pub(crate) classes: &'a Classes,
     pub(crate) peers: &'a Peers,
-    pub(crate) context: &'a Arc<Context>,
 }
 
 /// Buffers used again for every decision.
@@ -119,7 +116,16 @@ pub(crate) fn refresh(
     let fits = std::mem::take(&mut scratch.fits);
     for chunk in fits.chunks(ROWS_PER_CALL) {
         for i in 0..set.members.len() {
-            score_chunk(world, &mut set.members[i], scratch, entry, i, &pod, chunk, tally);
+            score_chunk(
+                world,
+                &mut set.members[i],
+                scratch,
+                entry,
+                i,
+                &pod,
+                chunk,
+                tally,
+            );
         }
         combine(set, entry, chunk);
     }
@@ -204,10 +210,9 @@ fn score_chunk(
     let answers = &mut scratch.answers;
     answers.clear();
     let columns = &m.policy.description().columns;
-    let lowered =
-        scratch
-            .lowered
-            .fill(world.nodes, world.peers, pod.app, columns, rows, wants_gpu);
+    let lowered = scratch
+        .lowered
+        .fill(world.nodes, world.peers, pod.app, columns, rows, wants_gpu);
     let result = m.policy.score(pod, lowered, answers).and_then(|cost| {
         check_scores(answers, rows.len())?;
         Ok(cost)

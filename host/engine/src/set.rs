@@ -162,17 +162,16 @@ impl ScoringSet {
     }
 
     pub(crate) fn reads_zone_peers(&self) -> bool {
-        self.members
-            .iter()
-            .any(|m| m.policy.description().columns.contains(&Column::PeersInZone))
+        self.members.iter().any(|m| {
+            m.policy
+                .description()
+                .columns
+                .contains(&Column::PeersInZone)
+        })
     }
 
     /// Combined key of one row, leaving out member `without`.
-    pub(crate) fn total(
-        &self,
-        score: impl Fn(usize) -> i32,
-        without: Option<usize>,
-    ) -> i64 {
+    pub(crate) fn total(&self, score: impl Fn(usize) -> i32, without: Option<usize>) -> i64 {
         let mut tiers = [0i64; TIERS_MAX as usize];
         let mut sum = 0i64;
         for (i, m) in self.members.iter().enumerate() {

@@ -2,3 +2,4 @@
 //! answer when a policy faults, and the oracle in tests.
 
 pub mod binpack;
+pub mod hpa;

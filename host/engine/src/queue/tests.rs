@@ -29,7 +29,11 @@ fn a_parked_class_does_not_hold_up_others_and_takes_newcomers_in() {
     q.park(1, 100);
     assert_eq!(q.head(), Some((2, 1)));
     q.push(1, 50, 2, 2);
-    assert_eq!(q.head(), Some((2, 1)), "a newcomer of a parked class waits too");
+    assert_eq!(
+        q.head(),
+        Some((2, 1)),
+        "a newcomer of a parked class waits too"
+    );
     q.wake(1);
     assert_eq!(q.head(), Some((1, 2)));
 }

@@ -1,0 +1,251 @@
+//! Reading the state: what the API, the page and the CLI show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::quantity::GPU_MILLI;
+use model::{JobSpec, NodeSpec, PodSpec, Reason, Resources};
+
+use crate::engine::Engine;
+use crate::nodes::{SLOTS, slots_of};
+use crate::pods::Pod;
+
+/// A node as it is now.
+#[derive(Debug, Clone)]
+pub struct NodeView<'a> {
+    /// Row id.
+    pub row: u32,
+    /// Description.
+    pub spec: &'a NodeSpec,
+    /// Free amounts.
+    pub free: Resources,
+    /// Marked failed.
+    pub failed: bool,
+    /// Free milli-GPU by slot, -1 for an unhealthy device.
+    pub gpu_milli_free: &'a [i32],
+    /// Pods running on it.
+    pub pods: Vec<Arc<str>>,
+}
+
+/// Where a pod is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PodState {
+    /// In the queue.
+    Waiting {
+        /// Why.
+        reason: Reason,
+        /// Looked at again at the latest then; `None` while it is next in line.
+        retry_at_ms: Option<u64>,
+    },
+    /// On a node.
+    Running {
+        /// Node.
+        node: Arc<str>,
+        /// Device slots.
+        devices: Vec<u8>,
+        /// Since when, ms.
+        since_ms: u64,
+        /// Decision that put it there.
+        decision: u64,
+    },
+}
+
+/// A pod as it is now.
+#[derive(Debug, Clone)]
+pub struct PodView<'a> {
+    /// Description.
+    pub spec: &'a PodSpec,
+    /// Waiting or running.
+    pub state: PodState,
+    /// Arrival, ms.
+    pub submitted_ms: u64,
+    /// Latest decision about it.
+    pub last_decision: Option<u64>,
+}
+
+/// A job as it is now.
+#[derive(Debug, Clone)]
+pub struct JobView<'a> {
+    /// Description.
+    pub spec: &'a JobSpec,
+    /// Arrival, ms.
+    pub submitted_ms: u64,
+    /// Pods in the queue.
+    pub waiting: u32,
+    /// Pods on nodes.
+    pub running: u32,
+    /// Pods that ended well.
+    pub succeeded: u32,
+    /// Pods that ended otherwise.
+    pub failed: u32,
+}
+
+/// The cluster in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Nodes.
+    pub nodes: u32,
+    /// Healthy devices.
+    pub gpus: u32,
+    /// Milli-GPU in use on healthy devices.
+    pub gpu_milli_used: i64,
+    /// Running pods.
+    pub running: usize,
+    /// Waiting pods by reason.
+    pub waiting: BTreeMap<Reason, u32>,
+    /// Decisions so far.
+    pub decisions: u64,
+    /// Signatures remembered.
+    pub cache_entries: usize,
+    /// Bytes they take.
+    pub cache_bytes: usize,
+}
+
+impl Engine {
+    fn node_view(&self, row: u32) -> Option<NodeView<'_>> {
+        let spec = self.nodes.spec(row)?;
+        let at = row as usize * SLOTS;
+        let pods = self.pods.on(row).iter();
+        Some(NodeView {
+            row,
+            spec,
+            free: self.nodes.free[row as usize],
+            failed: self.nodes.failed[row as usize],
+            gpu_milli_free: &self.nodes.gpu_milli_free[at..at + spec.gpus.len()],
+            pods: pods.map(|s| Arc::clone(&self.pods.get(*s).name)).collect(),
+        })
+    }
+
+    /// Nodes in order of row id.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.live_rows().filter_map(|row| self.node_view(row))
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<NodeView<'_>> {
+        self.node_view(self.nodes.row(name)?)
+    }
+
+    pub(crate) fn pod_state(&self, pod: &Pod) -> PodState {
+        match pod.at {
+            Some(at) => PodState::Running {
+                node: Arc::clone(&self.nodes.names[at.row as usize]),
+                devices: slots_of(at.devices).map(|s| s as u8).collect(),
+                since_ms: at.since_ms,
+                decision: at.decision,
+            },
+            None => {
+                let retry_at_ms = self.queue.retry_at(pod.class);
+                PodState::Waiting {
+                    reason: self.waiting_reason(pod.class),
+                    retry_at_ms,
+                }
+            }
+        }
+    }
+
+    /// Pods of a parked class wait for what its head waits for.
+    fn waiting_reason(&self, class: u32) -> Reason {
+        let head = self.queue.line(class).next();
+        match head {
+            Some(head) if self.queue.retry_at(class).is_some() => self.pods.get(head).reason,
+            _ => Reason::PendingEvaluation,
+        }
+    }
+
+    fn pod_view<'a>(&'a self, pod: &'a Pod) -> PodView<'a> {
+        PodView {
+            spec: &pod.spec,
+            state: self.pod_state(pod),
+            submitted_ms: pod.submitted_ms,
+            last_decision: pod.last_decision,
+        }
+    }
+
+    /// Pods that wait or run.
+    pub fn pods(&self) -> impl Iterator<Item = PodView<'_>> {
+        self.pods.iter().map(|(_, pod)| self.pod_view(pod))
+    }
+
+    /// One pod that waits or runs.
+    #[must_use]
+    pub fn pod(&self, name: &str) -> Option<PodView<'_>> {
+        let slot = self.pods.slot(name)?;
+        Some(self.pod_view(self.pods.get(slot)))
+    }
+
+    /// Jobs by id.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
+        self.pods.jobs.keys().filter_map(|id| self.job(id))
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, id: &str) -> Option<JobView<'_>> {
+        let job = self.pods.jobs.get(id)?;
+        let on_node = |slot: &&u32| self.pods.get(**slot).at.is_some();
+        let running = job.pods.iter().filter(on_node).count() as u32;
+        Some(JobView {
+            spec: &job.spec,
+            submitted_ms: job.submitted_ms,
+            waiting: job.pods.len() as u32 - running,
+            running,
+            succeeded: job.succeeded,
+            failed: job.failed,
+        })
+    }
+
+    /// Names of a job's pods that wait or run.
+    pub fn job_pods(&self, id: &str) -> impl Iterator<Item = PodView<'_>> {
+        let job = self.pods.jobs.get(id);
+        job.into_iter()
+            .flat_map(|j| j.pods.iter())
+            .map(|slot| self.pod_view(self.pods.get(*slot)))
+    }
+
+    /// Pods waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Pods running.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.pods.running()
+    }
+
+    /// Healthy devices and the milli-GPU in use on them.
+    #[must_use]
+    pub fn gpu_usage(&self) -> (u32, i64) {
+        let (mut gpus, mut used) = (0, 0);
+        for row in self.nodes.live_rows() {
+            let count = self.nodes.gpu_count[row as usize];
+            gpus += count as u32;
+            used += i64::from(count) * i64::from(GPU_MILLI)
+                - i64::from(self.nodes.gpu_free[row as usize]);
+        }
+        (gpus, used)
+    }
+
+    /// The cluster in numbers.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let (gpus, gpu_milli_used) = self.gpu_usage();
+        let mut waiting = BTreeMap::new();
+        for (class, count) in self.queue.lengths() {
+            *waiting.entry(self.waiting_reason(class)).or_insert(0) += count;
+        }
+        Summary {
+            nodes: self.nodes.live(),
+            gpus,
+            gpu_milli_used,
+            running: self.pods.running(),
+            waiting,
+            decisions: self.next_seq - 1,
+            cache_entries: self.cache.len(),
+            cache_bytes: self.cache.bytes(),
+        }
+    }
+}
