@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Where policies run: a component's way from bytes to an answer.
+//!
+//! `shape` reads the bytes and refuses what is too big, too deep or not a
+//! policy. `compile` turns them into machine code in a child process with
+//! limits, `artifact` seals and caches it. `prepared` links it once and asks it
+//! who it is. `scoring` and `autoscaling` put an instance (`guest`) behind the
+//! engine's ports, bounded by `limits`, with every way of failing named in
+//! `fault` and every answer checked in `answer`. `audit` proves now and then
+//! that a reused instance answers like a fresh one.
+
+mod answer;
+mod artifact;
+mod audit;
+mod autoscaling;
+mod bindings;
+mod compile;
+pub mod compile_child;
+mod config;
+mod fault;
+mod guest;
+pub mod inspect;
+pub mod limits;
+mod log;
+mod prepared;
+mod sandbox;
+mod scoring;
+pub mod shape;
+mod ticker;
+
+pub use artifact::{ArtifactKey, KeyError};
+pub use compile::{CompileError, Compiler};
+pub use inspect::{Inspection, inspect};
+pub use limits::{Profile, RunLimits};
+pub use log::{LogLevel, LogRecord};
+pub use prepared::{DescriptionError, PrepareError, Prepared, StartError};
+pub use sandbox::{Allocator, Sandbox, SandboxConfig, SandboxError};
+pub use scoring::WasmScoring;
+pub use shape::{Contract, ShapeError};
