@@ -158,7 +158,8 @@ fn subsets(links: &LinkMatrix, k: u32) -> (u16, u32, u16, usize, Vec<Vec<usize>>
 /// Exhaustive oracle of the DGX-1 (table 4.3 of the reference): k, subsets,
 /// links of the worst, mean and best set, cliques, number of best sets.
 fn check_dgx1(links: &LinkMatrix) {
-    let table: [(u32, u32, u16, f64, u16, Option<usize>, usize); 5] = [
+    type Line = (u32, u32, u16, f64, u16, Option<usize>, usize);
+    let table: [Line; 5] = [
         (2, 28, 0, 0.857, 2, Some(16), 8),
         (3, 56, 1, 2.571, 5, Some(8), 4),
         (4, 70, 2, 5.143, 9, Some(2), 2),
