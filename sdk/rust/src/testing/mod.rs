@@ -10,13 +10,16 @@
 //! # let _ = cluster;
 //! ```
 //!
-//! `cluster` builds nodes and lays out columns, `schema` checks that a settings
-//! schema and `configure` agree.
+//! `cluster` builds nodes and lays out columns, `samples` has ready ones and
+//! measures what a row costs, `schema` checks that a settings schema and
+//! `configure` agree.
 
 mod cluster;
+mod samples;
 mod schema;
 
 pub use cluster::{NodeBuilder, TestCluster};
+pub use samples::{DGX1, print_row_costs, worn_cluster};
 pub use schema::check_settings_schema;
 
 use crate::scoring::Pod;
