@@ -243,6 +243,7 @@ impl Engine {
         self.set = to;
         self.rules_changed();
         out.effects.push(Effect::SetReverted {
+            kind: model::PolicyKind::Scoring,
             policy: fault.policy,
             from,
             to: revision,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::policy::PolicyId;
+use model::policy::{PolicyId, PolicyKind};
 
 /// Why a running pod went back into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,10 @@ pub enum Effect {
         /// Node it ran on.
         node: Arc<str>,
     },
-    /// A breaker took the active scoring set out.
+    /// A breaker took an active policy set out.
     SetReverted {
+        /// Which kind of set.
+        kind: PolicyKind,
         /// Who tripped it.
         policy: PolicyId,
         /// Revision taken out.

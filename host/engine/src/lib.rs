@@ -31,7 +31,7 @@ mod nodes;
 mod peers;
 mod pods;
 pub mod port;
-mod scaling;
+pub mod scaling;
 mod set;
 pub mod state;
 pub mod view;

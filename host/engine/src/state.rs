@@ -117,7 +117,6 @@ pub struct JobState {
 /// One object of the state.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each variant's payload documents itself")]
-#[expect(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Object {
     Core(CoreState),
     Node(NodeState),

@@ -133,7 +133,7 @@ fn the_cache_never_shows_in_a_decision() {
         let events = history(seed, 400);
         let plain = run(&mut Engine::new(Config::default()), &events, |_, _| ());
         let dropped = run(&mut Engine::new(Config::default()), &events, |i, e| {
-            if (i as u64 * 7 + seed) % 5 == 0 {
+            if (i as u64 * 7 + seed).is_multiple_of(5) {
                 e.drop_cache();
             }
         });

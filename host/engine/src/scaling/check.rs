@@ -56,7 +56,10 @@ pub(crate) fn spec(s: &ScalingSpec) -> Result<(), EventError> {
     } else if s.min > s.max {
         format!("min {} is more than max {}", s.min, s.max)
     } else if !load_ok(s.capacity) || s.capacity <= 0.0 {
-        format!("capacity is {}, expected above 0, to {LOAD_MAX:e}", s.capacity)
+        format!(
+            "capacity is {}, expected above 0, to {LOAD_MAX:e}",
+            s.capacity
+        )
     } else if !(1..=TARGET_UTILIZATION_MAX).contains(&s.target_utilization) {
         format!(
             "target utilization is {}, expected 1 to {TARGET_UTILIZATION_MAX} thousandths",

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
+use model::PolicyFault;
 use model::event::Mode;
 use model::scaling::{CalendarEvent, Part, ScalingDecision, ScalingSpec};
-use model::PolicyFault;
 
 use crate::builtin::hpa::{Input, Reactive, Windows};
 use crate::port::{ScaleAnswer, ScaleRequest};

@@ -109,7 +109,7 @@ impl Samples {
             return f64::NAN;
         };
         let at_ms = self.first_ms + (self.values.len() as u64 - 1) * self.step_ms;
-        if at_ms + STALE_STEPS * self.step_ms < now_ms {
+        if at_ms.saturating_add(STALE_STEPS * self.step_ms) < now_ms {
             return f64::NAN;
         }
         *last
