@@ -70,6 +70,15 @@ const POD_AND_ROWS: &str =
     (param $priority i32) (param $app i32)
     (param $count i32) (param $slots i32) (param $data i32) (param $len i32)";
 
+/// Flat parameters of the context: version, mode, nodes, and its lists.
+pub fn flat_context() -> usize {
+    let record = TYPES
+        .split_once("record context {")
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .map_or("", |(fields, _)| fields);
+    3 + 2 * record.matches("list<").count()
+}
+
 /// A scoring policy: declares `cpu-free` and `gpu.milli-free`, and its score of a
 /// row is the row's `cpu-free`.
 pub struct ScoringGuest {
@@ -273,12 +282,13 @@ impl ScoringGuest {
             (func (export \"{scoring}#configure\") (param $ptr i32) (param $len i32) (result i32)
                 {configure})
             (func (export \"{scoring}#set-context\")
-                (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+                (param i64{context}) (result i32)
                 {set_context})
             (func $score (export \"{scoring}#score\") {POD_AND_ROWS} (result i32) {score})
             (func (export \"{scoring}#place\") {POD_AND_ROWS} (result i32) {place})
             (func (export \"{scoring}#explain\") {POD_AND_ROWS} (result i32) {explain})
             {posts})",
+            context = " i32".repeat(flat_context() - 1),
             imports = self.imports,
             fields = self.fields,
             realloc = self.realloc,
@@ -363,4 +373,105 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// `component` with more sections behind its own: further core modules, and
+/// `instances` instances of the last of them.
+pub fn append(component: &[u8], modules: &[Vec<u8>], instances: u32) -> Vec<u8> {
+    let mut out = component.to_vec();
+    for module in modules {
+        out.push(1);
+        leb(&mut out, module.len() as u32);
+        out.extend_from_slice(module);
+    }
+    if instances > 0 {
+        let inside = core_modules(component) + modules.len() as u32 - 1;
+        let mut section = Vec::new();
+        leb(&mut section, instances);
+        for _ in 0..instances {
+            section.push(0);
+            leb(&mut section, inside);
+            leb(&mut section, 0);
+        }
+        out.push(2);
+        leb(&mut out, section.len() as u32);
+        out.extend_from_slice(&section);
+    }
+    out
+}
+
+fn core_modules(component: &[u8]) -> u32 {
+    let amounts = sandbox::inspect(component, Profile::Standard)
+        .expect("a valid component")
+        .shape
+        .amounts;
+    amounts.modules as u32
+}
+
+fn leb(out: &mut Vec<u8>, mut value: u32) {
+    loop {
+        let byte = (value & 0x7f) as u8;
+        value >>= 7;
+        out.push(if value == 0 { byte } else { byte | 0x80 });
+        if value == 0 {
+            return;
+        }
+    }
+}
+
+/// A policy whose file also holds this core module.
+pub fn carrying(core: &str) -> Vec<u8> {
+    let module = wat::parse_str(core).unwrap_or_else(|e| panic!("{e}"));
+    append(&ScoringGuest::default().component(), &[module], 0)
+}
+
+/// `loops` empty loops in one body: compile time is quadratic in them.
+pub fn loop_bomb(loops: usize) -> String {
+    format!("(module (func {}))", "(loop)".repeat(loops))
+}
+
+/// About 8 KB, valid with multi-value: 1,000 values into and out of each of
+/// 1,000 blocks. An unlimited compiler takes gigabytes and aborts.
+pub fn amplifier() -> String {
+    let types = "i32 ".repeat(1_000);
+    let push: String = (0..1_000).map(|i| format!("(local.get {i})")).collect();
+    let loops = "(loop (type $wide))".repeat(1_000);
+    format!(
+        "(module (type $wide (func (param {types}) (result {types})))
+            (func (type $wide) {push} {loops}))"
+    )
+}
+
+/// A guest of another kind: it describes itself; `functions` are the rest.
+pub fn other_kind(interface: &str, functions: &str) -> String {
+    other_kind_declaring(interface, Vec::new(), functions)
+}
+
+/// The same, with columns.
+pub fn other_kind_declaring(
+    interface: &str,
+    columns: Vec<&'static str>,
+    functions: &str,
+) -> String {
+    let guest = ScoringGuest {
+        columns,
+        ..ScoringGuest::default()
+    };
+    let (data, description) = guest.description();
+    let ok = answer_ok();
+    format!(
+        "(module
+        (memory (export \"memory\") 2)
+        {data}
+        (global $heap (mut i32) (i32.const {HEAP}))
+        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+            (global.set $heap (i32.add (local.get $at) (local.get 3)))
+            (local.get $at))
+        (func (export \"loadmaster:policy/{interface}@0.1.0#describe\") (result i32) {description})
+        (func (export \"loadmaster:policy/{interface}@0.1.0#configure\") (param i32 i32) (result i32)
+            {ok})
+        {functions})"
+    )
 }
