@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The contract's laws, checked on any policy behind the engine's ports.
+//!
+//! `case` reads the cases beside the WIT; `table` makes clusters of them,
+//! `series` load curves. `scoring` and `autoscaling` put a policy through the
+//! laws of its kind, after `describe` looked at what it says about itself; a
+//! `report` says which law was kept on which case. Nothing here knows how a
+//! policy is run: a native one and a component are the same to it.
+
+mod autoscaling;
+mod case;
+mod describe;
+mod report;
+mod scoring;
+mod series;
+mod table;
+
+pub use autoscaling::{MakeAutoscaling, check_autoscaling};
+pub use report::{Check, Law, Report, Verdict};
+pub use scoring::{MakeScoring, check_scoring};
+
+/// Version of laws and cases together; part of every report.
+pub const KIT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Version of the contract the cases belong to.
+pub const WIT_VERSION: &str = "0.1.0";
+
+/// Cases whose answer was a fault before the kit stops: a policy that burns its
+/// whole budget on each would keep an upload busy for minutes.
+const FAULTS_MAX: u32 = 3;

@@ -1,0 +1,86 @@
+//! What a policy says about itself, and how it takes settings.
+
+use engine::port::Description;
+use model::{PolicyFault, PolicyKind};
+use serde_json::Value;
+
+use crate::report::Broken;
+
+/// A key no policy has.
+const UNKNOWN_KEY: &str = r#"{"x-conformance-no-such-setting":1}"#;
+
+/// Settings to run with: the schema's own default, or none.
+pub(crate) fn default_settings(schema: &str) -> String {
+    let schema: Option<Value> = serde_json::from_str(schema).ok();
+    let default = schema.as_ref().and_then(|s| s.get("default"));
+    default.map_or_else(|| "{}".to_owned(), Value::to_string)
+}
+
+/// The contract's terms for a description.
+pub(crate) fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
+    let name = d.name.as_bytes();
+    let letters = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+    let named =
+        (1..=63).contains(&name.len()) && name[0].is_ascii_lowercase() && name.iter().all(letters);
+    if !named {
+        return Err(Broken::Law(format!(
+            "the name {:?} is not [a-z][a-z0-9-]{{0,62}}",
+            d.name
+        )));
+    }
+    if let Err(error) = semver::Version::parse(&d.version) {
+        return Err(Broken::Law(format!(
+            "{:?} is not a semantic version: {error}",
+            d.version
+        )));
+    }
+    if d.summary.is_empty() || d.summary.contains('\n') {
+        return Err(Broken::Law("the summary is not one sentence".to_owned()));
+    }
+    match serde_json::from_str::<Value>(&d.settings_schema) {
+        Ok(Value::Object(_)) => {}
+        Ok(_) => {
+            return Err(Broken::Law(
+                "the settings schema is not an object".to_owned(),
+            ));
+        }
+        Err(error) => {
+            return Err(Broken::Law(format!(
+                "the settings schema is not JSON: {error}"
+            )));
+        }
+    }
+    for (i, column) in d.columns.iter().enumerate() {
+        if d.columns[..i].contains(column) {
+            return Err(Broken::Law(format!("column {} twice", column.name())));
+        }
+    }
+    if kind == PolicyKind::Autoscaling && !d.columns.is_empty() {
+        return Err(Broken::Law("it reads columns, but gets no rows".to_owned()));
+    }
+    Ok(())
+}
+
+/// Settings that must be refused, each with the name of its case.
+pub(crate) fn bad_settings(schema: &str) -> Vec<(&'static str, &'static str)> {
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    let mut bad = vec![("not JSON", "{"), ("empty text", "")];
+    if schema.get("type") == Some(&Value::from("object")) {
+        bad.push(("a list instead of an object", "[]"));
+        if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
+            bad.push(("an unknown key", UNKNOWN_KEY));
+        }
+    }
+    bad
+}
+
+/// How settings that are wrong were taken.
+pub(crate) fn refused<T>(settings: &str, started: Result<T, PolicyFault>) -> Result<(), Broken> {
+    match started {
+        Err(PolicyFault::Refused { .. }) => Ok(()),
+        Err(fault) => Err(fault.into()),
+        Ok(_) => Err(Broken::Law(format!(
+            "it accepted the settings {settings:?}"
+        ))),
+    }
+}
