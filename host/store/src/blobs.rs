@@ -15,7 +15,7 @@ use crate::error::StoreError;
 /// Largest blob: an interpreter with its library is 18 MB.
 pub const BLOB_BYTES_MAX: usize = 64 << 20;
 
-/// The blobs of a store. Cheap to clone; safe to use from several threads.
+/// The blobs of a store. Cheap to clone; many may read, one at a time may put.
 #[derive(Clone)]
 pub struct Blobs {
     disk: Disk,

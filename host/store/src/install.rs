@@ -92,6 +92,7 @@ pub(crate) fn install(
         checkpoint: state.seq,
         state,
         journal,
+        snapshots: vec![base],
     };
     mark_of(&parts).write(disk, &layout.dir)?;
     marks::write_hold(disk, &layout.dir, &reason)?;

@@ -192,6 +192,9 @@ pub(crate) struct HighWater {
     pub(crate) checkpoint: u64,
     /// The journal begins here; 0 while it has not been created.
     pub(crate) journal_first: u64,
+    /// Commits of the store's own snapshots, so that a missing one is noticed
+    /// before it is needed.
+    pub(crate) snapshots: Vec<u64>,
 }
 
 impl Format {
@@ -244,6 +247,10 @@ impl HighWater {
                 ("objects", self.state.objects().to_string()),
                 ("checkpoint", self.checkpoint.to_string()),
                 ("journal-first", self.journal_first.to_string()),
+                (
+                    "snapshots",
+                    self.snapshots.iter().map(|s| format!("{s} ")).collect(),
+                ),
                 ("state", hex(&self.state.encode())),
             ],
         )
@@ -270,6 +277,11 @@ impl HighWater {
                     state: State::decode(&bytes)?,
                     checkpoint: fields.number("checkpoint")?,
                     journal_first: fields.number("journal-first")?,
+                    snapshots: fields
+                        .get("snapshots")?
+                        .split_whitespace()
+                        .map(|s| s.parse().ok())
+                        .collect::<Option<_>>()?,
                 })
             })()
             .ok_or_else(|| "a field is missing".to_owned())

@@ -27,7 +27,8 @@ pub struct Object {
 }
 
 /// Reads objects and commits. Each call sees whole groups, but two calls may see
-/// different ones.
+/// different ones. A clone keeps the tree's files open: drop all before the store
+/// is opened again in the same process.
 #[derive(Clone)]
 pub struct Reader {
     pub(crate) db: sled::Db,

@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) journal: Journal,
     pub(crate) checkpoint: u64,
+    /// Commits of the store's own snapshots, oldest first.
+    pub(crate) snapshots: Vec<u64>,
 }
 
 pub(crate) fn recover(
@@ -115,7 +117,7 @@ pub(crate) fn recover(
         let notes = &mut found.notes;
         parts = install::install(disk, &layout, format, options, source, reason, notes)?;
     }
-    settle(disk, &parts, mark.as_ref(), &mut found)?;
+    settle(disk, &mut parts, mark.as_ref(), &mut found)?;
     crate::space::lay_ballast(disk, dir, options)?;
     found.seq = parts.state.seq;
     found.counts.clone_from(&parts.state.counts);
@@ -167,6 +169,7 @@ fn begin(disk: &Disk, layout: &Layout, options: &OpenOptions) -> Result<Format, 
         state: State::default(),
         checkpoint: 0,
         journal_first: 0,
+        snapshots: Vec::new(),
     }
     .write(disk, &layout.dir)?;
     let format = Format {
@@ -324,6 +327,7 @@ fn fresh(
         state,
         journal,
         checkpoint: 0,
+        snapshots: Vec::new(),
     })
 }
 
@@ -365,6 +369,7 @@ fn resume(
         state,
         journal,
         checkpoint: 0,
+        snapshots: Vec::new(),
     })
 }
 
@@ -529,6 +534,7 @@ fn rebuild(
         checkpoint: state.seq,
         state,
         journal,
+        snapshots: Vec::new(),
     })
 }
 
@@ -563,11 +569,23 @@ fn newest_snapshot(
 /// the new mark.
 fn settle(
     disk: &Disk,
-    parts: &Parts,
+    parts: &mut Parts,
     mark: Option<&HighWater>,
     found: &mut Recovered,
 ) -> Result<(), StoreError> {
     let dir = parts.layout.dir.clone();
+    parts.snapshots = snapshot::list(disk, &parts.layout.snapshots)?
+        .into_iter()
+        .map(|(seq, _)| seq)
+        .collect();
+    for seq in mark.iter().flat_map(|m| &m.snapshots) {
+        if !parts.snapshots.contains(seq) {
+            found.notes.push(Note::SnapshotUnusable {
+                path: snapshot::path(&parts.layout.snapshots, *seq),
+                why: "it is missing".to_owned(),
+            });
+        }
+    }
     if let Some(hold) = marks::read_hold(disk, &dir)? {
         found.hold = Some(hold);
     } else if mark.is_none() {
@@ -587,5 +605,6 @@ pub(crate) fn mark_of(parts: &Parts) -> HighWater {
         state: parts.state.clone(),
         checkpoint: parts.checkpoint,
         journal_first: parts.journal.segments.first().map_or(0, |s| s.first),
+        snapshots: parts.snapshots.clone(),
     }
 }

@@ -241,8 +241,10 @@ impl Store {
         if path.is_none() {
             let all = snapshot::list(&self.disk, &layout.snapshots)?;
             let keep = self.options.snapshots_keep.max(2);
-            let old = all.len().saturating_sub(keep);
-            for (_, path) in all.iter().take(old) {
+            let (old, kept) = all.split_at(all.len().saturating_sub(keep));
+            self.parts.snapshots = kept.iter().map(|(seq, _)| *seq).collect();
+            self.mark()?;
+            for (_, path) in old {
                 self.disk.remove(path)?;
             }
         }

@@ -75,6 +75,17 @@ pub(crate) fn verify(dir: &Path, heads: &[(u64, Hash)]) -> Result<VerifyReport, 
         let result = snapshot::read(&disk, &path, |_| Ok(())).map(|(info, _)| info);
         report.snapshots.push((path, result));
     }
+    for seq in mark.iter().flat_map(|m| &m.snapshots) {
+        let path = snapshot::path(&dir.join("snapshots"), *seq);
+        if !report.snapshots.iter().any(|(p, _)| *p == path) {
+            let what = "it is missing".to_owned();
+            let missing = StoreError::SnapshotDamaged {
+                path: path.clone(),
+                what,
+            };
+            report.snapshots.push((path, Err(missing)));
+        }
+    }
     Ok(report)
 }
 
