@@ -231,8 +231,8 @@ mod tests {
         let start = test_window_start(loads.len());
         let run = |ready: &dyn Fn(usize) -> u32| {
             let mut e = Elasticity::new(demand, 60);
-            for t in start..loads.len() {
-                e.step(loads[t], ready(t));
+            for (t, load) in loads.iter().enumerate().skip(start) {
+                e.step(*load, ready(t));
             }
             e.report()
         };

@@ -25,7 +25,7 @@ pub struct Load {
     /// cluster has. Above 1000 a queue grows.
     pub gpu_milli: u32,
     /// Mean duration, ms. The published shape is kept: half of the pods run
-    /// for less than a thirtieth of it.
+    /// for less than a tenth of it.
     pub mean_duration_ms: u64,
 }
 
@@ -218,11 +218,9 @@ impl Arrivals {
         Self {
             rng: Rng::fork(seed, "demo arrivals"),
             hosts,
-            gap_us: if wanted == 0 {
-                1_000_000
-            } else {
-                (offered / wanted).clamp(1, u128::from(u32::MAX)) as u64
-            },
+            gap_us: offered
+                .checked_div(wanted)
+                .map_or(1_000_000, |gap| gap.clamp(1, u128::from(u32::MAX)) as u64),
             mean_duration_ms: load.mean_duration_ms,
             now_us: 0,
             number: 0,

@@ -79,13 +79,17 @@ impl Queues {
     /// could halt the simulation, because an overhead longer than the time
     /// between two events leaves none.
     pub(super) fn demotion(&self, job: &JobState) -> Option<f64> {
-        if self.order != Order::Las {
-            return None;
-        }
-        let limit = DEMOTION_GPU_SECONDS.get(job.queue)?;
+        let limit = self.limit(job)?;
         let left = (limit - job.attained) / f64::from(job.gpus);
-        // Whole seconds, rounded up, as the published simulator schedules it.
-        Some(job.since + left.ceil().max(0.0))
+        Some(job.since + left.max(0.0))
+    }
+
+    /// Attained service at which the job leaves its queue.
+    pub(super) fn limit(&self, job: &JobState) -> Option<f64> {
+        match self.order {
+            Order::Las => DEMOTION_GPU_SECONDS.get(job.queue).copied(),
+            Order::Fifo | Order::Srtf | Order::Srsf => None,
+        }
     }
 
     /// Restores the order after jobs arrived, left or made progress. Ties keep
