@@ -31,12 +31,30 @@ pub(crate) const WHOLE: i64 = 1000;
 /// Largest sum of histogram weights.
 const WEIGHTS_MAX: u64 = 10_000_000;
 
-/// Weight of the CPU-shortage term. 1..=4 measure the same (openb, ±0.02 points).
-const SHORTAGE_WEIGHT: i64 = 2;
-/// The shortage is measured against 7/10 of the mean CPU per GPU; 0.4..=0.85 measure the same.
-const SHORTAGE_RATIO: (i64, i64) = (7, 10);
-/// Milli-GPU charged per milli-GPU requested at pressure 1. 3/4..=3/2 measure about the same.
-const PRESSURE_WEIGHT: (i64, i64) = (3, 4);
+/// How much the parts of [`Mode::Fill`] weigh. The defaults were chosen on openb; a wide range around
+/// each measures the same there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// Weight of the CPU-shortage term. 1..=4 measure the same (±0.02 points).
+    pub(crate) shortage_weight: i64,
+    /// The shortage is measured against this share of the mean CPU per GPU, thousandths. 400..=850
+    /// measure the same.
+    pub(crate) shortage_ratio: i64,
+    /// Milli-GPU charged per milli-GPU requested at pressure 1, thousandths. 750..=1500 measure about
+    /// the same.
+    pub(crate) pressure_weight: i64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            shortage_weight: 2,
+            shortage_ratio: 700,
+            pressure_weight: 750,
+        }
+    }
+}
+
 /// Fixed point of the per-shape pressure and of GPU milli per CPU milli.
 const ONE: i64 = 1 << 20;
 
@@ -232,13 +250,14 @@ pub(crate) struct Context {
     kinds: Vec<Kind>,
     /// Weight of all shapes (`Published`) or of the GPU shapes (`Fill`).
     total: i64,
-    /// GPU milli the average GPU pod uses per 7/10 CPU milli, times [`ONE`].
+    /// GPU milli the average GPU pod uses per `shortage_ratio` of its CPU milli, times [`ONE`].
     gpu_per_cpu: i64,
+    tuning: Tuning,
 }
 
 impl Context {
     /// `nodes` is used by [`Mode::Fill`] only, to find which shapes depend on few nodes.
-    pub(crate) fn new(mode: Mode, shapes: &[Shape], nodes: &[NodeShape]) -> Self {
+    pub(crate) fn new(mode: Mode, tuning: Tuning, shapes: &[Shape], nodes: &[NodeShape]) -> Self {
         let capacity = |n: &NodeShape| i64::from(n.gpus) * n.nodes;
         let all: i64 = nodes.iter().map(capacity).sum();
         let demand: i64 = shapes
@@ -297,13 +316,16 @@ impl Context {
         for k in &mut kinds {
             k.items.sort_by_key(|i| (i.cpu, i.memory));
         }
-        let (num, den) = SHORTAGE_RATIO;
-        let gpu_per_cpu = (demand * den * ONE / (cpu * num).max(1)).min(1 << 31);
+        // Thousandths of the largest demand need more than 64 bits.
+        let supply = (i128::from(cpu) * i128::from(tuning.shortage_ratio)).max(1);
+        let gpu_per_cpu =
+            (i128::from(demand) * 1000 * i128::from(ONE) / supply).min(1 << 31) as i64;
         Context {
             mode,
             kinds,
             total: total.max(1),
             gpu_per_cpu,
+            tuning,
         }
     }
 
@@ -363,8 +385,10 @@ impl Context {
         }
         sum += unhosted * left * if fill { 2 } else { 1 };
         if fill {
-            sum +=
-                2 * SHORTAGE_WEIGHT * self.total * (left - (cpu * self.gpu_per_cpu) / ONE).max(0);
+            sum += 2
+                * self.tuning.shortage_weight
+                * self.total
+                * (left - (cpu * self.gpu_per_cpu) / ONE).max(0);
         }
         sum
     }
@@ -416,8 +440,8 @@ impl Context {
             Mode::Published => 0, // in milli-GPU
             Mode::Fill if pod.gpu_total() == 0 => 0,
             Mode::Fill => {
-                pod.gpu_total() * self.pressure(row, n as i64) * PRESSURE_WEIGHT.0
-                    / (PRESSURE_WEIGHT.1 * ONE)
+                pod.gpu_total() * self.pressure(row, n as i64) * self.tuning.pressure_weight
+                    / (1000 * ONE)
             }
         };
         let score = |after: i64| match self.mode {

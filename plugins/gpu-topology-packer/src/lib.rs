@@ -17,6 +17,7 @@ use topology::{Links, Objective};
 #[derive(Debug, Clone)]
 pub struct GpuTopologyPacker {
     mode: frag::Mode,
+    tuning: frag::Tuning,
     typical_percent: i64,
     objective: Objective,
     topology_weight: i64,
@@ -88,7 +89,12 @@ impl GpuTopologyPacker {
                 };
                 let shapes =
                     [Self::request(pod), whole].map(|request| frag::Shape { request, weight: 1 });
-                f(&frag::Context::new(self.mode, &shapes, &self.node_shapes))
+                f(&frag::Context::new(
+                    self.mode,
+                    self.tuning,
+                    &shapes,
+                    &self.node_shapes,
+                ))
             }
         }
     }
@@ -256,6 +262,11 @@ impl ScoringPolicy for GpuTopologyPacker {
         ];
         let policy = Self {
             mode: s.choice("mode", &modes)?,
+            tuning: frag::Tuning {
+                shortage_weight: s.integer("shortage-weight", 0..=16, 2)?,
+                shortage_ratio: s.integer("shortage-ratio", 1..=4_000, 700)?,
+                pressure_weight: s.integer("pressure-weight", 0..=4_000, 750)?,
+            },
             typical_percent: s.integer("typical-percent", 1..=100, 95)?,
             objective: s.choice("objective", &objectives)?,
             topology_weight: s.integer("topology-weight", 0..=NEUTRAL, 10_000)?,
@@ -275,8 +286,8 @@ impl ScoringPolicy for GpuTopologyPacker {
             frag::Mode::Published => frag::typical(&shapes, self.typical_percent),
             frag::Mode::Fill => shapes,
         };
-        self.expected =
-            (!shapes.is_empty()).then(|| frag::Context::new(self.mode, &shapes, &self.node_shapes));
+        self.expected = (!shapes.is_empty())
+            .then(|| frag::Context::new(self.mode, self.tuning, &shapes, &self.node_shapes));
     }
 
     fn score(&self, pod: &Pod, node: Node<'_>) -> Score {

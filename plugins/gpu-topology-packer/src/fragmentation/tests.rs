@@ -41,7 +41,7 @@ fn example() -> [Shape; 3] {
 
 #[test]
 fn published_vector() {
-    let c = Context::new(Mode::Published, &example(), &[]);
+    let c = Context::new(Mode::Published, Tuning::default(), &example(), &[]);
     assert_eq!(c.waste(10_000, 0, 0, &[1000, 500]), 450 * 10);
     assert_eq!(c.waste(8_000, 0, 0, &[1000, 0]), 200 * 10);
     assert_eq!(c.waste(8_000, 0, 0, &[500, 500]), 500 * 10);
@@ -79,7 +79,7 @@ fn sigmoid_is_exact() {
 #[test]
 fn devices() {
     for mode in [Mode::Published, Mode::Fill] {
-        let c = Context::new(mode, &example(), &[]);
+        let c = Context::new(mode, Tuning::default(), &example(), &[]);
         let devices = |p: &Request, r: &Row<'_>| c.place(p, r).map(|x| x.devices);
         let free = [300, 1000, 0, 1000, 700, 1000];
         assert_eq!(devices(&pod(1, 1000, 2), &row(9000, &free)), Some(0b001010));
@@ -129,7 +129,12 @@ fn fill_keeps_cpu_for_gpus_and_picky_nodes_free() {
         ..pod(4000, 1000, 1)
     };
     let shapes = [shape(9, pod(4000, 1000, 1)), shape(1, picky)];
-    let c = Context::new(Mode::Fill, &shapes, &[nodes(0, 8), nodes(1, 8)]);
+    let c = Context::new(
+        Mode::Fill,
+        Tuning::default(),
+        &shapes,
+        &[nodes(0, 8), nodes(1, 8)],
+    );
     let score = |p: &Request, r: &Row<'_>| c.place(p, r).map(|x| x.score).unwrap();
     let plain = row(96_000, &[1000; 8]);
     assert!(
@@ -139,7 +144,12 @@ fn fill_keeps_cpu_for_gpus_and_picky_nodes_free() {
     assert_eq!(score(&pod(8000, 0, 0), &row(8000, &[0; 8])), 0);
     assert!(score(&pod(8000, 0, 0), &row(8000, &[1000, 1000, 0])) < -2000);
     // By hand: left 2000 -> 0; one = 0 -> 0; all = 0 -> 2000 lost; shortage 0 -> 2000, times 2.
-    let one = Context::new(Mode::Fill, &[shape(1, pod(4000, 1000, 1))], &[]);
+    let one = Context::new(
+        Mode::Fill,
+        Tuning::default(),
+        &[shape(1, pod(4000, 1000, 1))],
+        &[],
+    );
     let r = one
         .place(&pod(8000, 0, 0), &row(8000, &[1000, 1000]))
         .unwrap();
@@ -148,7 +158,7 @@ fn fill_keeps_cpu_for_gpus_and_picky_nodes_free() {
 
 #[test]
 fn devices_without_the_memory_count_but_are_not_taken() {
-    let c = Context::new(Mode::Published, &example(), &[]);
+    let c = Context::new(Mode::Published, Tuning::default(), &example(), &[]);
     let free = [1000, 500, 500, 1000];
     let take = |p: &Request, eligible| {
         let row = Row {
