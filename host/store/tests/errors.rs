@@ -559,7 +559,7 @@ fn blobs_are_what_their_name_says() {
     let blobs = store.blobs();
     let digest = blobs.put(b"component").unwrap();
     assert_eq!(blobs.put(b"component").unwrap(), digest);
-    assert_eq!(blobs.list().unwrap(), [digest.clone()]);
+    assert_eq!(blobs.list().unwrap(), std::slice::from_ref(&digest));
     assert_eq!(blobs.get(&digest).unwrap(), b"component");
     for bad in ["", "../../FORMAT", &"0".repeat(64)] {
         assert!(matches!(
