@@ -157,6 +157,7 @@ fn look_ahead(
     let usable = cached.take().filter(|model| {
         model.boundary_ms == boundary
             && model.step_ms == step
+            && model.quantile == s.forecast.quantile
             && model
                 .heads
                 .iter()

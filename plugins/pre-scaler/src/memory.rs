@@ -1,136 +1,146 @@
-//! What the policy remembers between calls, in the bytes the host keeps for it.
+//! What the policy remembers of one workload, in the bytes the host keeps for
+//! it.
 
 use crate::forecast::Model;
-use crate::reactive::Windows;
 
 /// Grows when the layout changes; other versions are forgotten.
 const VERSION: u32 = 1;
 
-/// Running calendar entries read back: as many as a host has.
-const BASES_MAX: u32 = 4_096;
+/// Running events remembered: with the longest names half of what the host
+/// keeps for a policy.
+pub(crate) const BASES_MAX: usize = 512;
 
-/// Remembered from the call before.
+/// Wishes read back: five minutes at three a second, far more often than the
+/// host asks.
+const WANTED_MAX: usize = 1_024;
+
+/// Longest event name read back, bytes: the host's limit.
+const NAME_BYTES_MAX: usize = 253;
+
+/// What was wanted at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) at_ms: u64,
+    pub(crate) replicas: u32,
+}
+
+/// Replicas wanted just before an event's floor became active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) event: String,
+    pub(crate) replicas: u32,
+}
+
+/// Remembered from the calls before.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Memory {
-    pub(crate) windows: Windows,
-    /// When the call was (ms), and the replicas it saw: what was applied of its
-    /// answer shows in the next request.
-    pub(crate) last: Option<(i64, u32)>,
-    /// Last forecast floor, and when it was current or last shrunk (ms).
+    /// Wishes of the stabilisation window, oldest first.
+    pub(crate) wanted: Vec<Wanted>,
+    /// Last forecast floor, and when it was current or last shrunk.
     pub(crate) floor: u32,
-    pub(crate) floor_at_ms: i64,
-    /// (calendar entry, replicas wanted just before its floor became active).
-    pub(crate) bases: Vec<(u64, u32)>,
+    pub(crate) floor_at_ms: u64,
+    pub(crate) bases: Vec<Base>,
     /// Cache; fitting again gives the same model.
     pub(crate) model: Option<Model>,
 }
 
 impl Memory {
-    /// `None` when there is nothing, or nothing of this version.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let r = &mut Reader::new(bytes);
-        if r.u32()? != VERSION {
+    /// `None` for anything that [`Self::write`] did not write. A damaged model
+    /// is only forgotten.
+    pub(crate) fn read(mut bytes: &[u8]) -> Option<Self> {
+        let b = &mut bytes;
+        if u32(b)? != VERSION {
             return None;
         }
-        let windows = Windows::read(r)?;
-        let last = (r.i64()?, r.u32()?);
-        let (floor, floor_at_ms) = (r.u32()?, r.i64()?);
-        let mut bases = Vec::new();
-        for _ in 0..r.count(BASES_MAX)? {
-            bases.push((r.u64()?, r.u32()?));
+        let mut memory = Self {
+            floor: u32(b)?,
+            floor_at_ms: u64(b)?,
+            ..Self::default()
+        };
+        for _ in 0..count(b, WANTED_MAX)? {
+            memory.wanted.push(Wanted {
+                at_ms: u64(b)?,
+                replicas: u32(b)?,
+            });
         }
-        Some(Self {
-            windows,
-            last: Some(last),
-            floor,
-            floor_at_ms,
-            bases,
-            model: Model::read(r),
-        })
+        for _ in 0..count(b, BASES_MAX)? {
+            let replicas = u32(b)?;
+            let length = count(b, NAME_BYTES_MAX)?;
+            let (name, rest) = b.split_at_checked(length)?;
+            *b = rest;
+            let event = String::from_utf8(name.to_vec()).ok()?;
+            memory.bases.push(Base { event, replicas });
+        }
+        memory.model = Model::read(b);
+        Some(memory)
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {
-        let w = &mut Writer::default();
-        let (last_at_ms, last_replicas) = self.last.unwrap_or_default();
-        w.u32(VERSION);
-        self.windows.write(w);
-        w.i64(last_at_ms);
-        w.u32(last_replicas);
-        w.u32(self.floor);
-        w.i64(self.floor_at_ms);
-        w.u32(self.bases.len() as u32);
-        for (id, base) in &self.bases {
-            w.u64(*id);
-            w.u32(*base);
+        let mut out = Vec::new();
+        out.extend(VERSION.to_le_bytes());
+        out.extend(self.floor.to_le_bytes());
+        out.extend(self.floor_at_ms.to_le_bytes());
+        out.extend((self.wanted.len() as u32).to_le_bytes());
+        for w in &self.wanted {
+            out.extend(w.at_ms.to_le_bytes());
+            out.extend(w.replicas.to_le_bytes());
         }
-        if let Some(m) = &self.model {
-            m.write(w);
+        out.extend((self.bases.len() as u32).to_le_bytes());
+        for base in &self.bases {
+            out.extend(base.replicas.to_le_bytes());
+            out.extend((base.event.len() as u32).to_le_bytes());
+            out.extend(base.event.bytes());
         }
-        std::mem::take(w).finish()
+        if let Some(model) = &self.model {
+            model.write(&mut out);
+        }
+        out
     }
 }
 
-/// Little-endian numbers, one after the other.
-#[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
-
-impl Writer {
-    pub(crate) fn u32(&mut self, x: u32) {
-        self.0.extend(x.to_le_bytes());
-    }
-
-    pub(crate) fn u64(&mut self, x: u64) {
-        self.0.extend(x.to_le_bytes());
-    }
-
-    pub(crate) fn i64(&mut self, x: i64) {
-        self.0.extend(x.to_le_bytes());
-    }
-
-    pub(crate) fn f64(&mut self, x: f64) {
-        self.0.extend(x.to_le_bytes());
-    }
-
-    pub(crate) fn finish(self) -> Vec<u8> {
-        self.0
-    }
+/// Splits the next `N` bytes off.
+pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = bytes.split_first_chunk::<N>()?;
+    *bytes = tail;
+    Some(*head)
 }
 
-/// The reverse of [`Writer`]; `None` past the end.
-pub(crate) struct Reader<'a>(&'a [u8]);
+fn u32(bytes: &mut &[u8]) -> Option<u32> {
+    take(bytes).map(u32::from_le_bytes)
+}
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
+fn u64(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes).map(u64::from_le_bytes)
+}
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, tail) = self.0.split_first_chunk::<N>()?;
-        self.0 = tail;
-        Some(*head)
-    }
+/// A number of things, refused above `max`.
+fn count(bytes: &mut &[u8], max: usize) -> Option<usize> {
+    u32(bytes).map(|n| n as usize).filter(|n| *n <= max)
+}
 
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    /// A number of at most 2^53: times and differences of counts, whose sums
-    /// must not overflow.
-    pub(crate) fn i64(&mut self) -> Option<i64> {
-        let x = self.take().map(i64::from_le_bytes)?;
-        (x.unsigned_abs() <= 1 << 53).then_some(x)
-    }
-
-    pub(crate) fn f64(&mut self) -> Option<f64> {
-        self.take().map(f64::from_le_bytes)
-    }
-
-    /// A number of entries, refused above `max`.
-    pub(crate) fn count(&mut self, max: u32) -> Option<u32> {
-        self.u32().filter(|n| *n <= max)
+    #[test]
+    fn bytes_round_trip_and_cut_ones_are_refused() {
+        let memory = Memory {
+            wanted: vec![Wanted {
+                at_ms: 1 << 40,
+                replicas: 7,
+            }],
+            floor: 3,
+            floor_at_ms: 9,
+            bases: vec![Base {
+                event: "sale".to_owned(),
+                replicas: 5,
+            }],
+            model: None,
+        };
+        let bytes = memory.write();
+        assert_eq!(Memory::read(&bytes).as_ref(), Some(&memory));
+        for cut in 0..bytes.len() {
+            assert_eq!(Memory::read(&bytes[..cut]), None);
+        }
     }
 }

@@ -1,50 +1,61 @@
-//! Small dense weighted ridge regression and an empirical quantile, in fixed
-//! order and with `+ - * / sqrt` only.
+//! Small dense weighted ridge regression and an empirical quantile. Sums run in
+//! one fixed order and use `+ - * / sqrt` only, so that every machine, native
+//! or wasm, gets the same bits.
 
-/// Sum of squares accumulated for a weighted ridge regression.
+/// Sums of squares of a weighted regression with `N` inputs.
 pub(crate) struct Normal<const N: usize> {
-    a: [[f64; N]; N],
-    b: [f64; N],
+    products: [[f64; N]; N],
+    targets: [f64; N],
 }
 
 impl<const N: usize> Normal<N> {
     pub(crate) fn new() -> Self {
-        Normal {
-            a: [[0.0; N]; N],
-            b: [0.0; N],
+        Self {
+            products: [[0.0; N]; N],
+            targets: [0.0; N],
         }
     }
 
-    pub(crate) fn add(&mut self, x: &[f64; N], y: f64, w: f64) {
+    pub(crate) fn add(&mut self, x: &[f64; N], y: f64, weight: f64) {
         for i in 0..N {
-            let wx = w * x[i];
-            for (a, xj) in self.a[i][..=i].iter_mut().zip(x) {
+            let wx = weight * x[i];
+            for (a, xj) in self.products[i][..=i].iter_mut().zip(x) {
                 *a += wx * xj;
             }
-            self.b[i] += wx * y;
+            self.targets[i] += wx * y;
         }
     }
 
-    /// Cholesky solution of `(A + penalty) x = b`; zeros when it is not solvable.
+    /// Coefficients by Cholesky with a penalty of `ridge` relative to the
+    /// diagonal; zeros when there is no solution.
     pub(crate) fn solve(&self, ridge: f64) -> [f64; N] {
+        self.factor(ridge)
+            .map(|l| self.substitute(&l))
+            .filter(|x| x.iter().all(|c| c.is_finite()))
+            .unwrap_or([0.0; N])
+    }
+
+    fn factor(&self, ridge: f64) -> Option<[[f64; N]; N]> {
         let mut trace = 0.0;
         for i in 0..N {
-            trace += self.a[i][i];
+            trace += self.products[i][i];
         }
+        // A tenth of the mean diagonal on every input: one that never moved
+        // (its own diagonal is 0) must not make the matrix singular.
         let shared = 0.1 * ridge * trace / N as f64 + 1e-12;
         let mut l = [[0.0; N]; N];
         for i in 0..N {
             for j in 0..=i {
-                let mut s = self.a[i][j];
+                let mut s = self.products[i][j];
                 if i == j {
-                    s += ridge * self.a[i][i] + shared;
+                    s += ridge * self.products[i][i] + shared;
                 }
                 for (a, b) in l[i][..j].iter().zip(&l[j][..j]) {
                     s -= a * b;
                 }
                 if i == j {
                     if s.is_nan() || s <= 0.0 {
-                        return [0.0; N];
+                        return None;
                     }
                     l[i][i] = s.sqrt();
                 } else {
@@ -52,9 +63,13 @@ impl<const N: usize> Normal<N> {
                 }
             }
         }
+        Some(l)
+    }
+
+    fn substitute(&self, l: &[[f64; N]; N]) -> [f64; N] {
         let mut x = [0.0; N];
         for i in 0..N {
-            let mut s = self.b[i];
+            let mut s = self.targets[i];
             for k in 0..i {
                 s -= l[i][k] * x[k];
             }
@@ -67,11 +82,7 @@ impl<const N: usize> Normal<N> {
             }
             x[i] = s / l[i][i];
         }
-        if x.iter().all(|c| c.is_finite()) {
-            x
-        } else {
-            [0.0; N]
-        }
+        x
     }
 }
 
@@ -84,8 +95,8 @@ pub(crate) fn dot<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
     s
 }
 
-/// Weighted empirical quantile with one extra observation at infinity
-/// (the conformal correction), capped at the largest value seen.
+/// Weighted empirical quantile of (value, weight) with one more observation at
+/// infinity (the conformal correction), at most the largest value seen.
 pub(crate) fn upper_quantile(z: &mut [(f64, f64)], q: f64) -> f64 {
     z.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut total = 0.0;
