@@ -72,7 +72,7 @@ fn damage(path: &Path, old: &[u8], kind: u64, rng: &mut Rng) -> Option<String> {
 fn no_damage_is_silent() {
     let golden = golden("golden");
     let mut rng = Rng(11);
-    let trials = setting("LOADMASTER_DAMAGE_TRIALS", 500);
+    let trials = setting("LOADMASTER_DAMAGE_TRIALS", 200);
     let (mut refused, mut repaired, mut held, mut reported, mut harmless) = (0, 0, 0, 0, 0);
     let mut done = 0;
     while done < trials {
