@@ -5,6 +5,7 @@
 //! configuration it was compiled for and the host's version, with a key that
 //! lives outside the cache. A file that does not verify is compiled again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -226,6 +227,29 @@ impl Artifacts {
         }
         file.drain(..head);
         Some(file)
+    }
+
+    /// Removes what no component of `live` (hex digests) will ask for: other
+    /// components, other configurations, files of a write that was cut off.
+    pub(crate) fn prune(&self, live: &BTreeSet<String>) -> io::Result<usize> {
+        let Some(dir) = &self.dir else {
+            return Ok(0);
+        };
+        let ours = format!(".{}.code", hex(&self.fingerprint[..8]));
+        let mut removed = 0;
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let wanted = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(&ours))
+                .is_some_and(|digest| live.contains(digest));
+            if !wanted && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Keeps the code. Failure costs a compile later, so it is only reported.

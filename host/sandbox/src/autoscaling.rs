@@ -12,7 +12,7 @@ use crate::bindings::autoscaling::AutoscalingPolicy as World;
 use crate::bindings::autoscaling::exports::loadmaster::policy::autoscaling as wit;
 use crate::bindings::autoscaling::loadmaster::policy::types;
 use crate::fault::Given;
-use crate::guest::Guest;
+use crate::guest::{Clock, Guest};
 use crate::limits::RunLimits;
 use crate::prepared::{Linked, Prepared};
 use crate::scoring::refused;
@@ -41,12 +41,12 @@ impl WasmAutoscaling {
             guest: None,
             asked: 0,
         };
-        policy.guest = Some(policy.fresh()?);
+        policy.guest = Some(policy.fresh(Clock::single(&limits))?);
         Ok(policy)
     }
 
-    fn fresh(&self) -> Result<Guest<World>, PolicyFault> {
-        let mut guest = self.prepared.start(&self.limits, |linked, store| {
+    fn fresh(&self, clock: Clock) -> Result<Guest<World>, PolicyFault> {
+        let mut guest = self.prepared.start(&self.limits, clock, |linked, store| {
             let Linked::Autoscaling(pre) = linked else {
                 // `Prepared::autoscaling` checked the kind.
                 return Err(wasmtime::Error::msg("not an autoscaling policy"));
@@ -55,7 +55,7 @@ impl WasmAutoscaling {
         })?;
         let given = Given {
             fuel: self.limits.fuel_setup,
-            wall_ms: self.limits.setup_wall_ms,
+            wall_ms: clock.left(self.limits.setup_wall_ms)?,
         };
         let (accepted, _) = guest.call(given, |world, store| {
             world
@@ -71,11 +71,12 @@ impl WasmAutoscaling {
         &mut self,
         request: &ScaleRequest<'_>,
         said: &Option<ScaleAnswer>,
+        clock: Clock,
     ) -> Result<(), PolicyFault> {
         let limits = self.limits;
         let fresh = self
-            .fresh()
-            .and_then(|mut guest| scale_once(&mut guest, &limits, request));
+            .fresh(clock)
+            .and_then(|mut guest| scale_once(&mut guest, &limits, request, clock));
         let fresh = match fresh {
             Ok((fresh, _)) if fresh == *said => return Ok(()),
             Ok((fresh, _)) => short(&fresh),
@@ -117,16 +118,17 @@ impl AutoscalingPolicy for WasmAutoscaling {
         request: &ScaleRequest<'_>,
     ) -> Result<(Option<ScaleAnswer>, Cost), PolicyFault> {
         self.asked += 1;
+        let clock = Clock::running(&self.limits);
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
-            None => self.fresh()?,
+            None => self.fresh(clock)?,
         };
         guest.begin_decision();
-        let (answer, fuel) = scale_once(&mut guest, &self.limits, request)?;
+        let (answer, fuel) = scale_once(&mut guest, &self.limits, request, clock)?;
         self.guest = Some(guest);
         let every = self.limits.audit_every;
         if every > 0 && self.asked.is_multiple_of(every) {
-            self.audit(request, &answer)?;
+            self.audit(request, &answer, clock)?;
         }
         Ok((answer, Cost { fuel }))
     }
@@ -136,6 +138,7 @@ fn scale_once(
     guest: &mut Guest<World>,
     limits: &RunLimits,
     request: &ScaleRequest<'_>,
+    clock: Clock,
 ) -> Result<(Option<ScaleAnswer>, u64), PolicyFault> {
     let calendar: Vec<_> = request
         .calendar
@@ -182,7 +185,7 @@ fn scale_once(
     let samples = request.series.len() + request.state.len() / 8 + request.calendar.len();
     let given = Given {
         fuel: limits.fuel_for_samples(samples),
-        wall_ms: limits.call_wall_ms,
+        wall_ms: clock.left(limits.call_wall_ms)?,
     };
     let (said, fuel) = guest.call(given, |world, store| {
         world

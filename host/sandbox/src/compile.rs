@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use crate::compile_child::{EXIT_INVALID, EXIT_OUT_OF_MEMORY, EXIT_SETUP, EXIT_TOO_LARGE, VERB};
-use crate::limits::CompileLimits;
+use crate::limits::{CompileLimits, MESSAGE_BYTES_MAX};
+use crate::log::escape;
 
 /// Who compiles.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -178,7 +179,9 @@ fn in_child(
         let status = wait(&mut child, started, limits.wall);
         let artifact = artifact.join().unwrap_or_default();
         let message = message.join().unwrap_or_default();
-        let message = String::from_utf8_lossy(&message).trim().to_owned();
+        // It quotes names out of the component.
+        let message = String::from_utf8_lossy(&message);
+        let message = escape(message.trim(), MESSAGE_BYTES_MAX).0;
         match status? {
             status if status.success() && artifact.len() as u64 <= limits.artifact_bytes => {
                 Ok(artifact)

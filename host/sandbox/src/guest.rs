@@ -1,6 +1,7 @@
 //! One instance in its store, and the only way to call into it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use model::PolicyFault;
 use wasmtime::component::{Linker, WasmStr};
@@ -116,6 +117,47 @@ fn log(
     Ok(())
 }
 
+/// The wall guard of one question, over all the calls it takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// `None` for a question of a single call, which its own guard bounds: the
+    /// hot path does not read the clock.
+    started: Option<Instant>,
+    pass_wall_ms: u64,
+}
+
+impl Clock {
+    /// For a question that may take several calls.
+    pub(crate) fn running(limits: &RunLimits) -> Self {
+        Self {
+            started: Some(Instant::now()),
+            pass_wall_ms: limits.pass_wall_ms,
+        }
+    }
+
+    /// For a question of one call.
+    pub(crate) fn single(limits: &RunLimits) -> Self {
+        Self {
+            started: None,
+            pass_wall_ms: limits.pass_wall_ms,
+        }
+    }
+
+    /// What the next call may take: `most`, or what is left of the question.
+    pub(crate) fn left(&self, most: u64) -> Result<u64, PolicyFault> {
+        let Some(started) = self.started else {
+            return Ok(most);
+        };
+        let spent = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match self.pass_wall_ms.saturating_sub(spent) {
+            0 => Err(PolicyFault::WallTimeout {
+                limit_ms: self.pass_wall_ms,
+            }),
+            left => Ok(most.min(left)),
+        }
+    }
+}
+
 /// An instance with its bindings `B`. Dropped after any error: a trapped
 /// component can never be entered again.
 pub(crate) struct Guest<B> {
@@ -130,6 +172,7 @@ impl<B> Guest<B> {
         engine: &Engine,
         limits: &RunLimits,
         ring: &Arc<Mutex<LogRing>>,
+        clock: Clock,
         instantiate: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<B>,
     ) -> Result<Self, PolicyFault> {
         let state = HostState {
@@ -145,7 +188,7 @@ impl<B> Guest<B> {
         store.set_hostcall_fuel(limits.hostcall_bytes);
         let given = Given {
             fuel: limits.fuel_setup,
-            wall_ms: limits.setup_wall_ms,
+            wall_ms: clock.left(limits.setup_wall_ms)?,
         };
         arm(&mut store, given)?;
         match instantiate(&mut store) {

@@ -148,9 +148,10 @@ pub struct CompileLimits {
 /// fuel is the budget, because it gives the same answer twice.
 pub const CALL_WALL_MS_MAX: u64 = 50;
 
-/// Longest one question of the engine may take over all its calls (a cold pass
-/// is several), ms. Scheduling never stops for more than 100 ms; the rest is for
-/// a late tick and a bulk instruction that cannot be interrupted.
+/// Longest one question of the engine may take over all its calls, ms: a cold
+/// pass is several, and after a fault a new instance is started and configured
+/// first. Scheduling never stops for more than 100 ms; the rest is for a late
+/// tick and a bulk instruction that cannot be interrupted.
 pub const PASS_WALL_MS_MAX: u64 = 80;
 
 /// Rows of one call in a cold pass. Small enough that a call's fuel burns in

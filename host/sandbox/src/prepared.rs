@@ -15,11 +15,12 @@ use crate::autoscaling::WasmAutoscaling;
 use crate::bindings::{admission, autoscaling, preemption, scoring};
 use crate::compile::CompileError;
 use crate::fault::Given;
-use crate::guest::{self, Guest, HostState};
+use crate::guest::{self, Clock, Guest, HostState};
 use crate::limits::{
-    NAME_BYTES_MAX, Profile, RunLimits, SCHEMA_BYTES_MAX, SUMMARY_BYTES_MAX, VERSION_BYTES_MAX,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Profile, RunLimits, SCHEMA_BYTES_MAX, SUMMARY_BYTES_MAX,
+    VERSION_BYTES_MAX,
 };
-use crate::log::LogRecord;
+use crate::log::{LogRecord, escape};
 use crate::sandbox::SharedLog;
 use crate::scoring::WasmScoring;
 use crate::shape::{Contract, Shape, ShapeError};
@@ -294,9 +295,10 @@ impl Prepared {
     pub(crate) fn start<B>(
         &self,
         limits: &RunLimits,
+        clock: Clock,
         instantiate: impl FnOnce(&Linked, &mut Store<HostState>) -> wasmtime::Result<B>,
     ) -> Result<Guest<B>, PolicyFault> {
-        Guest::start(&self.engine, limits, &self.log, |store| {
+        Guest::start(&self.engine, limits, &self.log, clock, |store| {
             instantiate(&self.linked, store)
         })
     }
@@ -323,7 +325,7 @@ fn link(
     linked.map_err(|error: wasmtime::Error| PrepareError::WrongTypes {
         kind: contract.kind,
         version: contract.version.clone(),
-        message: format!("{error:#}"),
+        message: escape(&format!("{error:#}"), MESSAGE_BYTES_MAX).0,
     })
 }
 
@@ -340,7 +342,10 @@ struct Said {
 /// all four, its type is not.
 macro_rules! ask {
     ($pre:expr, $interface:ident, $engine:expr, $limits:expr, $log:expr, $given:expr) => {{
-        let mut guest = Guest::start($engine, $limits, $log, |store| $pre.instantiate(store))?;
+        let clock = Clock::single($limits);
+        let mut guest = Guest::start($engine, $limits, $log, clock, |store| {
+            $pre.instantiate(store)
+        })?;
         let (said, _) = guest.call($given, |world, store| {
             world.$interface().call_describe(store)
         })?;

@@ -208,6 +208,23 @@ impl Sandbox {
         unsafe { Component::deserialize(&self.engine, code) }
     }
 
+    /// Removes kept machine code that none of these digests (`sha256:<hex>`)
+    /// will ask for, and says how many files that were. The cache directory must
+    /// hold nothing else.
+    ///
+    /// # Errors
+    /// The directory cannot be read or a file not removed.
+    pub fn prune_cache<'d>(
+        &self,
+        live: impl IntoIterator<Item = &'d str>,
+    ) -> std::io::Result<usize> {
+        let live = live
+            .into_iter()
+            .map(|d| d.strip_prefix("sha256:").unwrap_or(d).to_owned())
+            .collect();
+        self.artifacts.prune(&live)
+    }
+
     /// How instances get their memory.
     #[must_use]
     pub fn allocator(&self) -> &Allocator {

@@ -1,7 +1,6 @@
 //! A component behind the engine's scoring port.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use engine::port::{Context, Cost, Description, PodRow, Rows, ScoringPolicy};
 use model::PolicyFault;
@@ -14,7 +13,7 @@ use crate::bindings::scoring::ScoringPolicy as World;
 use crate::bindings::scoring::exports::loadmaster::policy::scoring as wit;
 use crate::bindings::scoring::loadmaster::policy::types;
 use crate::fault::Given;
-use crate::guest::Guest;
+use crate::guest::{Clock, Guest};
 use crate::limits::{AUDIT_ROWS_MAX, EXPLAIN_ROWS_PER_CALL, MESSAGE_BYTES_MAX, RunLimits};
 use crate::log::escape;
 use crate::prepared::{Linked, Prepared};
@@ -64,36 +63,45 @@ impl WasmScoring {
             asked: 0,
             chunk: Vec::new(),
         };
-        policy.guest = Some(policy.fresh()?);
+        policy.guest = Some(policy.fresh(Clock::single(&limits))?);
         Ok(policy)
     }
 
     /// An instance that has been given settings and context, and nothing else.
-    fn fresh(&self) -> Result<Guest<World>, PolicyFault> {
-        let mut guest = self.prepared.start(&self.limits, |linked, store| {
+    fn fresh(&self, clock: Clock) -> Result<Guest<World>, PolicyFault> {
+        let mut guest = self.prepared.start(&self.limits, clock, |linked, store| {
             let Linked::Scoring(pre) = linked else {
                 // `Prepared::scoring` checked the kind.
                 return Err(wasmtime::Error::msg("not a scoring policy"));
             };
             pre.instantiate(store)
         })?;
-        let given = self.setup();
-        let (accepted, _) = guest.call(given, |world, store| {
+        let (accepted, _) = guest.call(self.setup(clock)?, |world, store| {
             world
                 .loadmaster_policy_scoring()
                 .call_configure(store, &self.settings)
         })?;
         accepted.map_err(refused)?;
         if let Some(context) = &self.context {
-            set_context(&mut guest, given, context)?;
+            set_context(&mut guest, self.setup(clock)?, context)?;
         }
         Ok(guest)
     }
 
-    fn setup(&self) -> Given {
-        Given {
+    fn setup(&self, clock: Clock) -> Result<Given, PolicyFault> {
+        Ok(Given {
             fuel: self.limits.fuel_setup,
-            wall_ms: self.limits.setup_wall_ms,
+            wall_ms: clock.left(self.limits.setup_wall_ms)?,
+        })
+    }
+
+    /// The guard of the next question. The clock is read only if more than one
+    /// call may be needed.
+    fn clock(&self, many_calls: bool) -> Clock {
+        if many_calls || self.guest.is_none() {
+            Clock::running(&self.limits)
+        } else {
+            Clock::single(&self.limits)
         }
     }
 
@@ -101,11 +109,12 @@ impl WasmScoring {
     /// Any error, in the call or in `check`, ends the instance.
     fn ask<R>(
         &mut self,
+        clock: Clock,
         ask: impl FnOnce(&mut Guest<World>, &RunLimits) -> Result<R, PolicyFault>,
     ) -> Result<R, PolicyFault> {
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
-            None => self.fresh()?,
+            None => self.fresh(clock)?,
         };
         guest.begin_decision();
         let answer = ask(&mut guest, &self.limits)?;
@@ -124,40 +133,50 @@ impl WasmScoring {
     /// # Errors
     /// [`PolicyFault::StatefulDivergence`], or the fault of the reused instance.
     pub fn audit_now(&mut self, pod: &PodRow, rows: Rows<'_>) -> Result<(), PolicyFault> {
-        let few = head(
-            rows,
-            rows.count.min(AUDIT_ROWS_MAX),
-            self.strips(rows.slots),
-        );
+        let count = rows.count.min(AUDIT_ROWS_MAX);
+        let few = head(rows, count, self.strips(rows.slots));
         let rows = Rows {
-            count: rows.count.min(AUDIT_ROWS_MAX),
-            slots: rows.slots,
+            count,
             data: &few,
+            ..rows
         };
-        let limits = self.limits;
-        let (reused, _) = self.ask(|guest, _| score_once(guest, &limits, pod, rows, u64::MAX))?;
-        self.compare(pod, rows, &reused)
+        let clock = self.clock(true);
+        let (reused, _) = self.ask(clock, |guest, limits| {
+            score_once(guest, limits, pod, rows, clock)
+        })?;
+        self.compare(pod, rows, &reused, clock)
     }
 
     /// Compares what the reused instance said for the first of `rows` with what
     /// a fresh one says. On the thread that asked, so that the same journal finds
     /// the same divergence at the same decision; few rows, so that it is cheap.
-    fn audit(&mut self, pod: &PodRow, rows: Rows<'_>, said: &[i32]) -> Result<(), PolicyFault> {
+    fn audit(
+        &mut self,
+        pod: &PodRow,
+        rows: Rows<'_>,
+        said: &[i32],
+        clock: Clock,
+    ) -> Result<(), PolicyFault> {
         let count = rows.count.min(AUDIT_ROWS_MAX);
         let few = head(rows, count, self.strips(rows.slots));
         let rows = Rows {
             count,
-            slots: rows.slots,
             data: &few,
+            ..rows
         };
-        self.compare(pod, rows, &said[..count as usize])
+        self.compare(pod, rows, &said[..count as usize], clock)
     }
 
-    fn compare(&mut self, pod: &PodRow, rows: Rows<'_>, said: &[i32]) -> Result<(), PolicyFault> {
-        let limits = self.limits;
+    fn compare(
+        &mut self,
+        pod: &PodRow,
+        rows: Rows<'_>,
+        said: &[i32],
+        clock: Clock,
+    ) -> Result<(), PolicyFault> {
         let fresh = self
-            .fresh()
-            .and_then(|mut guest| score_once(&mut guest, &limits, pod, rows, u64::MAX))
+            .fresh(clock)
+            .and_then(|mut guest| score_once(&mut guest, &self.limits, pod, rows, clock))
             .map(|(scores, _)| scores);
         let verdict = audit::compare(said, fresh);
         if verdict.is_err() {
@@ -174,14 +193,15 @@ impl ScoringPolicy for WasmScoring {
 
     fn set_context(&mut self, context: &Arc<Context>) -> Result<(), PolicyFault> {
         self.context = Some(Arc::clone(context));
-        let given = self.setup();
+        let clock = self.clock(true);
         match self.guest.take() {
             Some(mut guest) => {
                 guest.begin_decision();
-                set_context(&mut guest, given, context)?;
+                set_context(&mut guest, self.setup(clock)?, context)?;
                 self.guest = Some(guest);
             }
-            None => self.guest = Some(self.fresh()?),
+            // Starting one gives it the context.
+            None => self.guest = Some(self.fresh(clock)?),
         }
         Ok(())
     }
@@ -195,22 +215,25 @@ impl ScoringPolicy for WasmScoring {
         let strips = self.strips(rows.slots);
         debug_assert_eq!(rows.data.len(), strips * rows.count as usize, "layout");
         self.asked += 1;
+        let every = self.limits.audit_every;
+        let audited = every > 0 && self.asked.is_multiple_of(every);
+        let chunked = rows.count > self.limits.chunk_rows;
+        let clock = self.clock(audited || chunked);
         let first = out.len();
         let mut chunk = std::mem::take(&mut self.chunk);
-        let cost = self.ask(|guest, limits| {
-            if rows.count <= limits.chunk_rows {
-                let (scores, fuel) = score_once(guest, limits, pod, rows, u64::MAX)?;
-                out.extend_from_slice(&scores);
-                return Ok(Cost { fuel });
+        let cost = self.ask(clock, |guest, limits| {
+            if chunked {
+                return score_in_chunks(guest, limits, pod, rows, strips, clock, &mut chunk, out);
             }
-            score_in_chunks(guest, limits, pod, rows, strips, &mut chunk, out)
+            let (scores, fuel) = score_once(guest, limits, pod, rows, clock)?;
+            out.extend_from_slice(&scores);
+            Ok(Cost { fuel })
         });
         self.chunk = chunk;
         let cost = cost?;
-        let every = self.limits.audit_every;
-        if every > 0 && self.asked.is_multiple_of(every) {
+        if audited {
             // A policy that remembers is wrong about all its rows.
-            self.audit(pod, rows, &out[first..])
+            self.audit(pod, rows, &out[first..], clock)
                 .inspect_err(|_| out.truncate(first))?;
         }
         Ok(cost)
@@ -222,10 +245,11 @@ impl ScoringPolicy for WasmScoring {
         row: Rows<'_>,
         out: &mut Vec<u32>,
     ) -> Result<(bool, Cost), PolicyFault> {
-        self.ask(|guest, limits| {
+        let clock = self.clock(false);
+        self.ask(clock, |guest, limits| {
             let given = Given {
                 fuel: limits.fuel_for_rows(1, row.slots),
-                wall_ms: limits.call_wall_ms,
+                wall_ms: clock.left(limits.call_wall_ms)?,
             };
             let (chosen, fuel) = guest.call(given, |world, store| {
                 world
@@ -244,11 +268,12 @@ impl ScoringPolicy for WasmScoring {
     fn explain(&mut self, pod: &PodRow, rows: Rows<'_>) -> Result<Vec<Vec<Part>>, PolicyFault> {
         let strips = self.strips(rows.slots);
         let mut chunk = std::mem::take(&mut self.chunk);
-        let explained = self.ask(|guest, limits| {
+        let clock = self.clock(true);
+        let explained = self.ask(clock, |guest, limits| {
             let mut all = Vec::with_capacity(rows.count as usize);
             for first in (0..rows.count).step_by(EXPLAIN_ROWS_PER_CALL as usize) {
                 let few = gather(rows, first, EXPLAIN_ROWS_PER_CALL, strips, &mut chunk);
-                explain_once(guest, limits, pod, few, &mut all)?;
+                explain_once(guest, limits, pod, few, clock, &mut all)?;
             }
             Ok(all)
         });
@@ -264,11 +289,11 @@ fn score_once(
     limits: &RunLimits,
     pod: &PodRow,
     rows: Rows<'_>,
-    wall_ms_left: u64,
+    clock: Clock,
 ) -> Result<(Vec<i32>, u64), PolicyFault> {
     let given = Given {
         fuel: limits.fuel_for_rows(rows.count, rows.slots),
-        wall_ms: limits.call_wall_ms.min(wall_ms_left),
+        wall_ms: clock.left(limits.call_wall_ms)?,
     };
     let (scores, fuel) = guest.call(given, |world, store| {
         world
@@ -280,27 +305,21 @@ fn score_once(
 }
 
 /// A cold pass. Chunks that were finished stay in `out` whatever the next does.
+#[expect(clippy::too_many_arguments, reason = "the parts of one borrowed self")]
 fn score_in_chunks(
     guest: &mut Guest<World>,
     limits: &RunLimits,
     pod: &PodRow,
     rows: Rows<'_>,
     strips: usize,
+    clock: Clock,
     chunk: &mut Vec<i32>,
     out: &mut Vec<i32>,
 ) -> Result<Cost, PolicyFault> {
-    let started = Instant::now();
     let mut fuel = 0;
     for first in (0..rows.count).step_by(limits.chunk_rows as usize) {
-        let spent = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let left = limits.pass_wall_ms.saturating_sub(spent);
-        if left == 0 {
-            return Err(PolicyFault::WallTimeout {
-                limit_ms: limits.pass_wall_ms,
-            });
-        }
         let some = gather(rows, first, limits.chunk_rows, strips, chunk);
-        let (scores, burnt) = score_once(guest, limits, pod, some, left)?;
+        let (scores, burnt) = score_once(guest, limits, pod, some, clock)?;
         out.extend_from_slice(&scores);
         fuel += burnt;
     }
@@ -312,12 +331,13 @@ fn explain_once(
     limits: &RunLimits,
     pod: &PodRow,
     rows: Rows<'_>,
+    clock: Clock,
     all: &mut Vec<Vec<Part>>,
 ) -> Result<(), PolicyFault> {
-    let (scores, _) = score_once(guest, limits, pod, rows, u64::MAX)?;
+    let (scores, _) = score_once(guest, limits, pod, rows, clock)?;
     let given = Given {
         fuel: limits.fuel_for_rows(rows.count, rows.slots),
-        wall_ms: limits.call_wall_ms,
+        wall_ms: clock.left(limits.call_wall_ms)?,
     };
     let (explained, _) = guest.call(given, |world, store| {
         world

@@ -12,6 +12,7 @@ use wasmparser::{
 };
 
 use crate::limits::{PAGE_BYTES, ShapeLimits};
+use crate::log::escape;
 use model::PolicyKind;
 
 /// Package whose interfaces are the contract.
@@ -185,12 +186,25 @@ pub enum ShapeError {
     },
 }
 
+/// Names in one error message.
+const NAMES_SHOWN: usize = 8;
+/// Bytes of a name in an error: anything may stand there before validation.
+const NAME_BYTES_SHOWN: usize = 200;
+
 fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "it exports nothing".to_owned()
-    } else {
-        names.join(", ")
+    match names {
+        [] => "it exports nothing".to_owned(),
+        names if names.len() <= NAMES_SHOWN => names.join(", "),
+        names => format!(
+            "{} and {} more",
+            names[..NAMES_SHOWN].join(", "),
+            names.len() - NAMES_SHOWN
+        ),
     }
+}
+
+fn shown(name: &str) -> String {
+    escape(name, NAME_BYTES_SHOWN).0
 }
 
 /// Reads `bytes` and checks them against `limits`.
@@ -435,7 +449,7 @@ impl<'l> Scan<'l> {
         for import in &self.imports {
             if !granted(import, &contract) {
                 return Err(ShapeError::UnknownImport {
-                    import: import.clone(),
+                    import: shown(import),
                 });
             }
         }
@@ -468,18 +482,18 @@ fn contract(exports: &[(String, ComponentExternalKind)]) -> Result<Contract, Sha
         [one] => *one,
         [] => {
             return Err(ShapeError::NoPolicy {
-                exports: exports.iter().map(|(n, _)| n.clone()).collect(),
+                exports: exports.iter().map(|(n, _)| shown(n)).collect(),
             });
         }
         several => {
             return Err(ShapeError::SeveralPolicies {
-                exports: several.iter().map(|(n, ..)| (*n).clone()).collect(),
+                exports: several.iter().map(|(n, ..)| shown(n)).collect(),
             });
         }
     };
     if !CONTRACT_VERSIONS.contains(&version) {
         return Err(ShapeError::UnsupportedVersion {
-            found: version.to_owned(),
+            found: shown(version),
         });
     }
     Ok(Contract {

@@ -134,9 +134,14 @@ fn memories_are_summed_over_the_instance() {
     )
     .unwrap();
     let policy = ScoringGuest::default().component();
-    assert!(prepare(&append(&policy, &[greedy.clone()], 2)).is_ok());
-    let fault = describe_fault(&append(&policy, &[greedy.clone()], 3));
-    assert_eq!(fault, PolicyFault::OutOfMemory { limit_bytes: 16 << 20 });
+    assert!(prepare(&append(&policy, std::slice::from_ref(&greedy), 2)).is_ok());
+    let fault = describe_fault(&append(&policy, std::slice::from_ref(&greedy), 3));
+    assert_eq!(
+        fault,
+        PolicyFault::OutOfMemory {
+            limit_bytes: 16 << 20
+        }
+    );
 
     // More memories than a store may have are refused with an error, not memory.
     let error = prepare(&append(&policy, &[greedy], 40)).unwrap_err();
@@ -145,7 +150,9 @@ fn memories_are_summed_over_the_instance() {
             error,
             PrepareError::NotLoaded { .. }
                 | PrepareError::WrongTypes { .. }
-                | PrepareError::Describe(PolicyFault::NotStarted { .. } | PolicyFault::OutOfMemory { .. })
+                | PrepareError::Describe(
+                    PolicyFault::NotStarted { .. } | PolicyFault::OutOfMemory { .. }
+                )
         ),
         "{error}"
     );
@@ -154,16 +161,35 @@ fn memories_are_summed_over_the_instance() {
 #[test]
 fn answers_outside_the_contract_are_faults() {
     for (name, score) in [
-        ("too short", answer_list("(i32.const 4096)", "(i32.const 1)")),
+        (
+            "too short",
+            answer_list("(i32.const 4096)", "(i32.const 1)"),
+        ),
         ("too long", answer_list("(i32.const 4096)", "(i32.const 3)")),
         ("below -1", score_each("(i32.const -2)")),
         ("above 100000", score_each("(i32.const 100001)")),
-        ("unaligned", answer_list("(i32.const 4097)", "(i32.const 2)")),
-        ("outside memory", answer_list("(i32.const -16)", "(i32.const 2)")),
-        ("overflowing", answer_list("(i32.const 4096)", "(i32.const -1)")),
+        (
+            "unaligned",
+            answer_list("(i32.const 4097)", "(i32.const 2)"),
+        ),
+        (
+            "outside memory",
+            answer_list("(i32.const -16)", "(i32.const 2)"),
+        ),
+        (
+            "overflowing",
+            answer_list("(i32.const 4096)", "(i32.const -1)"),
+        ),
     ] {
-        let fault = ask(&mut policy(&ScoringGuest::score(score), unhurried()), &[1, 2]).unwrap_err();
-        assert!(matches!(fault, PolicyFault::BadAnswer { .. }), "{name}: {fault}");
+        let fault = ask(
+            &mut policy(&ScoringGuest::score(score), unhurried()),
+            &[1, 2],
+        )
+        .unwrap_err();
+        assert!(
+            matches!(fault, PolicyFault::BadAnswer { .. }),
+            "{name}: {fault}"
+        );
     }
     let legal = ScoringGuest::score(score_each(FIRST_COLUMN));
     let all = [0, -1, 100_000, i32::MIN];
@@ -206,7 +232,10 @@ fn one_buffer_returned_500_times_is_not_copied_500_times() {
     let fault = policy(&guest, unhurried())
         .explain(&pod(), rows(&[1]))
         .unwrap_err();
-    assert!(matches!(fault, PolicyFault::AnswerTooLarge { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::AnswerTooLarge { .. }),
+        "{fault}"
+    );
 
     // describe: 500 columns.
     let describe = format!(
@@ -219,7 +248,10 @@ fn one_buffer_returned_500_times_is_not_copied_500_times() {
         ..ScoringGuest::default()
     };
     let fault = describe_fault(&guest.component());
-    assert!(matches!(fault, PolicyFault::AnswerTooLarge { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::AnswerTooLarge { .. }),
+        "{fault}"
+    );
 }
 
 /// Adds the number of calls so far to each score.
@@ -259,12 +291,43 @@ fn an_audit_on_request_catches_it_at_once_and_passes_a_pure_policy() {
     let mut stateful = policy(&remembers(), unhurried());
     ask(&mut stateful, &[0]).unwrap();
     let fault = stateful.audit_now(&pod(), rows(&[0])).unwrap_err();
-    assert!(matches!(fault, PolicyFault::StatefulDivergence { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::StatefulDivergence { .. }),
+        "{fault}"
+    );
 
     let mut pure = policy(&ScoringGuest::default(), unhurried());
     let values: Vec<i32> = (0..5_000).collect();
     for _ in 0..5 {
         pure.audit_now(&pod(), rows(&values)).unwrap();
+    }
+}
+
+#[test]
+fn no_instance_reads_what_another_left_behind() {
+    // Answers what it finds high in its memory, then writes there. The start
+    // page is touched, the grown one is not.
+    let guest = |mark: u32| {
+        ScoringGuest::score(format!(
+            "(local $found i32)
+            (local.set $found (i32.or (i32.load (i32.const 100000))
+                (block (result i32) (drop (memory.grow (i32.const 4)))
+                    (i32.load (i32.const 300000)))))
+            (i32.store (i32.const 100000) (i32.const {mark}))
+            (i32.store (i32.const 300000) (i32.const {mark}))
+            {}",
+            score_each("(local.get $found)").replace("(local $out i32) (local $i i32)", "")
+        ))
+    };
+    let declare = |mut guest: ScoringGuest| {
+        guest.score = format!("(local $out i32) (local $i i32) {}", guest.score);
+        guest
+    };
+    let two = [1, 2].map(|mark| prepare(&declare(guest(mark)).component()).unwrap());
+    for round in 0..500 {
+        let mut policy = two[round % 2].wasm_scoring("{}", unhurried()).unwrap();
+        assert_eq!(ask(&mut policy, &[0]).unwrap(), [0], "round {round}");
+        assert_ne!(ask(&mut policy, &[0]).unwrap(), [0], "its own");
     }
 }
 
@@ -296,4 +359,68 @@ fn more_instances_than_the_host_keeps_are_refused_not_allocated() {
     );
     drop(alive);
     assert!(prepared.scoring("{}", unhurried()).is_ok(), "given back");
+}
+
+#[test]
+fn a_pass_of_many_calls_is_bounded_as_a_whole() {
+    // Each row takes some hundred microseconds, so each call is far from its own
+    // guard, and a thousand of them are far past the pass's.
+    let slow = "(block (result i32)
+        (local.set $spin (i32.const 1000000))
+        (loop $again (br_if $again
+            (local.tee $spin (i32.sub (local.get $spin) (i32.const 1)))))
+        (i32.const 5))";
+    let guest = ScoringGuest::score(format!("(local $spin i32) {}", score_each(slow)));
+    let limits = RunLimits {
+        fuel_base: u64::MAX / 2,
+        call_wall_ms: 10_000,
+        pass_wall_ms: 30,
+        chunk_rows: 1,
+        ..unhurried()
+    };
+    let mut policy = policy(&guest, limits);
+    let mut out = Vec::new();
+    let fault = policy
+        .score(&pod(), rows(&[0; 1_000]), &mut out)
+        .unwrap_err();
+    assert!(matches!(fault, PolicyFault::WallTimeout { .. }), "{fault}");
+    assert!(out.len() < 1_000, "ended early");
+    assert!(out.iter().all(|s| *s == 5), "what is kept is whole");
+}
+
+/// Address space of the process below, KiB: enough to run, not for the pool.
+const LITTLE_ADDRESS_SPACE: u64 = 16 << 20;
+
+#[test]
+fn without_address_space_for_a_pool_the_host_still_runs_policies() {
+    let exe = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "ulimit -v {LITTLE_ADDRESS_SPACE} && exec '{}' --exact --ignored under_a_small_ulimit",
+            exe.display()
+        ))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+#[test]
+#[ignore = "run with a limit by without_address_space_for_a_pool_the_host_still_runs_policies"]
+fn under_a_small_ulimit() {
+    assert!(matches!(
+        sandbox().allocator(),
+        sandbox::Allocator::OnDemand { .. }
+    ));
+    let mut policy = policy(&ScoringGuest::default(), unhurried());
+    assert_eq!(ask(&mut policy, &[3, 4]).unwrap(), [3, 4]);
+    let bomb = ScoringGuest::score(
+        "(loop $more (drop (memory.grow (i32.const 16))) (br $more)) unreachable",
+    );
+    let limit_bytes = 16 << 20;
+    assert_eq!(fault_of(&bomb), PolicyFault::OutOfMemory { limit_bytes });
 }

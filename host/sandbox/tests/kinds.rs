@@ -137,13 +137,24 @@ fn an_autoscaling_policy_gets_its_state_back_and_answers() {
 fn its_answers_are_bounded_and_checked() {
     let big = SCALE_STATE_BYTES_MAX + 1;
     let grow = "(drop (memory.grow (i32.const 8)))";
-    let state = answering("(i32.const 1)", 0, "(i32.const 0)", &format!("(i32.const {big})"));
+    let state = answering(
+        "(i32.const 1)",
+        0,
+        "(i32.const 0)",
+        &format!("(i32.const {big})"),
+    );
     let fault = scale(&scaler(&format!("{grow} {state}")), b"").unwrap_err();
-    assert!(matches!(fault, PolicyFault::AnswerTooLarge { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::AnswerTooLarge { .. }),
+        "{fault}"
+    );
 
     let points = answering("(i32.const 1)", 2_049, "(i32.const 0)", "(i32.const 0)");
     let fault = scale(&scaler(&points), b"").unwrap_err();
-    assert!(matches!(fault, PolicyFault::AnswerTooLarge { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::AnswerTooLarge { .. }),
+        "{fault}"
+    );
 
     // One point at 3000: time, mean, high; the mean is not a number.
     let nan = format!(
@@ -158,7 +169,12 @@ fn its_answers_are_bounded_and_checked() {
 fn an_autoscaling_policy_that_remembers_outside_its_state_is_caught() {
     let counts = format!(
         "(i32.store (i32.const 3500) (i32.add (i32.const 1) (i32.load (i32.const 3500)))) {}",
-        answering("(i32.load (i32.const 3500))", 0, "(i32.const 0)", "(i32.const 0)")
+        answering(
+            "(i32.load (i32.const 3500))",
+            0,
+            "(i32.const 0)",
+            "(i32.const 0)"
+        )
     );
     // Pure on its first call, and that is all an audit of the first call sees.
     let answer = scale(&scaler(&counts), b"").unwrap().unwrap();
@@ -193,7 +209,10 @@ fn an_autoscaling_policy_that_remembers_outside_its_state_is_caught() {
     let mut policy = prepared.autoscaling("{}", limits).unwrap();
     policy.scale(&request).unwrap();
     let fault = policy.scale(&request).unwrap_err();
-    assert!(matches!(fault, PolicyFault::StatefulDivergence { .. }), "{fault}");
+    assert!(
+        matches!(fault, PolicyFault::StatefulDivergence { .. }),
+        "{fault}"
+    );
 }
 
 #[test]

@@ -24,7 +24,10 @@ fn what_is_no_component_is_told_apart() {
     assert_eq!(refusal(&core), ShapeError::CoreModule);
     let policy = wat::parse_str(ScoringGuest::default().wat()).unwrap();
     assert_eq!(refusal(&policy), ShapeError::CoreModule);
-    assert_eq!(refusal(b"\x7fELF\x02\x01\x01 and so on"), ShapeError::Precompiled);
+    assert_eq!(
+        refusal(b"\x7fELF\x02\x01\x01 and so on"),
+        ShapeError::Precompiled
+    );
     let unknown = b"\0asm\x63\x00\x07\x00";
     assert!(matches!(refusal(unknown), ShapeError::Malformed { .. }));
 }
@@ -39,7 +42,9 @@ fn a_file_cut_anywhere_is_refused() {
             matches!(
                 error,
                 PrepareError::Shape(
-                    ShapeError::NotWasm | ShapeError::Malformed { .. } | ShapeError::NoPolicy { .. }
+                    ShapeError::NotWasm
+                        | ShapeError::Malformed { .. }
+                        | ShapeError::NoPolicy { .. }
                 )
             ),
             "cut at {end}: {error}"
@@ -136,10 +141,9 @@ fn an_import_that_is_not_granted_is_named() {
 fn a_component_without_or_with_two_policy_interfaces_is_refused() {
     let empty = wat::parse_str("(component)").unwrap();
     assert_eq!(refusal(&empty), ShapeError::NoPolicy { exports: vec![] });
-    let other = wat::parse_str(
-        "(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))",
-    )
-    .unwrap();
+    let other =
+        wat::parse_str("(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))")
+            .unwrap();
     let exports = vec!["wasi:cli/run@0.2.0".to_owned()];
     assert_eq!(refusal(&other), ShapeError::NoPolicy { exports });
     let two = wat::parse_str(
@@ -156,7 +160,13 @@ fn a_component_without_or_with_two_policy_interfaces_is_refused() {
     .unwrap();
     let error = prepare(&hollow).unwrap_err();
     assert!(
-        matches!(error, PrepareError::WrongTypes { kind: PolicyKind::Scoring, .. }),
+        matches!(
+            error,
+            PrepareError::WrongTypes {
+                kind: PolicyKind::Scoring,
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -164,10 +174,9 @@ fn a_component_without_or_with_two_policy_interfaces_is_refused() {
 #[test]
 fn exports_that_interpreter_tool_chains_add_are_tolerated() {
     let bytes = component(
-        &ScoringGuest::default().wat().replace(
-            "(global $heap",
-            "(func (export \"init\")) (global $heap",
-        ),
+        &ScoringGuest::default()
+            .wat()
+            .replace("(global $heap", "(func (export \"init\")) (global $heap"),
         "scoring-policy",
         |text| text.replace("export scoring;", "export scoring; export init: func();"),
     );
@@ -181,28 +190,57 @@ fn every_limit_names_itself_and_the_place() {
     let many = |n: usize, text: &str| text.repeat(n);
     let nested = |n: usize| format!("{}{}", many(n, "(block "), many(n, ")"));
     let cases = [
-        (Limit::Params, format!("(module (type (func (param {}))))", many(65, "i32 "))),
-        (Limit::Results, "(module (type (func (result i32 i32))))".to_owned()),
-        (Limit::Locals, format!("(module (func (local {})))", many(1_001, "i32 "))),
+        (
+            Limit::Params,
+            format!("(module (type (func (param {}))))", many(65, "i32 ")),
+        ),
+        (
+            Limit::Results,
+            "(module (type (func (result i32 i32))))".to_owned(),
+        ),
+        (
+            Limit::Locals,
+            format!("(module (func (local {})))", many(1_001, "i32 ")),
+        ),
         (Limit::Loops, loop_bomb(501)),
-        (Limit::BlockNesting, format!("(module (func {}))", nested(257))),
+        (
+            Limit::BlockNesting,
+            format!("(module (func {}))", nested(257)),
+        ),
         (
             Limit::BrTableTargets,
-            format!("(module (func (br_table {} 0 (i32.const 0))))", many(4_097, "0 ")),
+            format!(
+                "(module (func (br_table {} 0 (i32.const 0))))",
+                many(4_097, "0 ")
+            ),
         ),
-        (Limit::BodyBytes, format!("(module (func {}))", many(65 << 10, "(nop)"))),
-        (Limit::Functions, format!("(module {})", many(20_001, "(func)"))),
+        (
+            Limit::BodyBytes,
+            format!("(module (func {}))", many(65 << 10, "(nop)")),
+        ),
+        (
+            Limit::Functions,
+            format!("(module {})", many(20_001, "(func)")),
+        ),
         (
             Limit::Segments,
-            format!("(module (memory 1) {})", many(10_001, "(data (i32.const 0) \"\")")),
+            format!(
+                "(module (memory 1) {})",
+                many(10_001, "(data (i32.const 0) \"\")")
+            ),
         ),
         (Limit::MemoryBytes, "(module (memory 255))".to_owned()),
-        (Limit::TableElements, "(module (table 10001 funcref))".to_owned()),
+        (
+            Limit::TableElements,
+            "(module (table 10001 funcref))".to_owned(),
+        ),
     ];
     for (expected, core) in cases {
         let bytes = carrying(&core);
         match refusal(&bytes) {
-            ShapeError::Limit { limit, value, max, .. } => {
+            ShapeError::Limit {
+                limit, value, max, ..
+            } => {
                 assert_eq!(limit, expected);
                 assert!(value > max, "{limit}: {value} of {max}");
             }
@@ -234,7 +272,10 @@ fn too_many_modules_and_too_deep_a_nest_are_refused() {
     let bytes = append(&ScoringGuest::default().component(), &vec![empty; 9], 0);
     assert!(matches!(
         refusal(&bytes),
-        ShapeError::Limit { limit: Limit::Modules, .. }
+        ShapeError::Limit {
+            limit: Limit::Modules,
+            ..
+        }
     ));
     let deep = wat::parse_str(format!(
         "(component {}{})",
@@ -244,7 +285,10 @@ fn too_many_modules_and_too_deep_a_nest_are_refused() {
     .unwrap();
     assert!(matches!(
         refusal(&deep),
-        ShapeError::Limit { limit: Limit::Nesting, .. }
+        ShapeError::Limit {
+            limit: Limit::Nesting,
+            ..
+        }
     ));
 }
 
@@ -256,21 +300,36 @@ fn a_description_that_breaks_the_contract_is_refused_with_its_rule() {
         other => panic!("{other}"),
     };
     for name in ["", "Upper", "9lives", "a_b", "a b", &"x".repeat(64)] {
-        let guest = ScoringGuest { name: name.to_owned(), ..ScoringGuest::default() };
+        let guest = ScoringGuest {
+            name: name.to_owned(),
+            ..ScoringGuest::default()
+        };
         assert!(matches!(refused(guest), E::Name { .. }), "{name:?}");
     }
     for version in ["", "1", "1.2", "v1.2.3", "1.2.3.4"] {
-        let guest = ScoringGuest { version: version.to_owned(), ..ScoringGuest::default() };
+        let guest = ScoringGuest {
+            version: version.to_owned(),
+            ..ScoringGuest::default()
+        };
         assert!(matches!(refused(guest), E::Version { .. }), "{version:?}");
     }
     for schema in ["", "[]", "{", "true"] {
-        let guest = ScoringGuest { schema: schema.to_owned(), ..ScoringGuest::default() };
+        let guest = ScoringGuest {
+            schema: schema.to_owned(),
+            ..ScoringGuest::default()
+        };
         assert!(matches!(refused(guest), E::Schema { .. }), "{schema:?}");
     }
-    let guest = ScoringGuest { columns: vec!["cpu-free", "cpu-phree"], ..ScoringGuest::default() };
+    let guest = ScoringGuest {
+        columns: vec!["cpu-free", "cpu-phree"],
+        ..ScoringGuest::default()
+    };
     let column = "cpu-phree".to_owned();
     assert_eq!(refused(guest), E::UnknownColumn { column });
-    let guest = ScoringGuest { columns: vec!["row", "zone", "row"], ..ScoringGuest::default() };
+    let guest = ScoringGuest {
+        columns: vec!["row", "zone", "row"],
+        ..ScoringGuest::default()
+    };
     assert_eq!(refused(guest), E::DuplicateColumn { column: "row" });
 }
 
@@ -287,5 +346,10 @@ fn inspection_says_what_a_component_may_do() {
             "has no file, network, clock, random source or environment",
         ]
     );
-    assert!(report.limits.iter().all(|(_, found, allowed)| found <= allowed));
+    assert!(
+        report
+            .limits
+            .iter()
+            .all(|(_, found, allowed)| found <= allowed)
+    );
 }

@@ -34,6 +34,20 @@ fn only_the_same_key_component_and_configuration_open_the_seal() {
 }
 
 #[test]
+fn pruning_keeps_what_is_live_and_ours() {
+    let dir = dir("prune");
+    let ours = artifacts(&dir, 1, 2);
+    ours.store(&[3; 32], b"live");
+    ours.store(&[4; 32], b"gone");
+    artifacts(&dir, 1, 9).store(&[3; 32], b"of another configuration");
+    fs::write(dir.join("x.code.1.0.tmp"), b"cut off").unwrap();
+    let live = BTreeSet::from([hex(&[3; 32])]);
+    assert_eq!(ours.prune(&live).unwrap(), 3);
+    assert_eq!(ours.load(&[3; 32], 100).as_deref(), Some(&b"live"[..]));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn every_flipped_bit_and_every_cut_is_seen() {
     let dir = dir("flip");
     let ours = artifacts(&dir, 1, 2);
