@@ -32,6 +32,11 @@ pub(crate) fn place(
     }
     let pod = pod_row(world, signature, filter.models);
     for m in &mut set.members {
+        // Who failed in this decision is not asked again in it: the built-in
+        // answers, and an easy call cannot wash the failure away.
+        if tally.faults.iter().any(|f| f.policy == m.member.policy) {
+            continue;
+        }
         let columns = &m.policy.description().columns;
         let lowered =
             scratch

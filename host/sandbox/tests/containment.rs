@@ -123,6 +123,7 @@ fn contained(guest: &ScoringGuest, code: &str) {
                 from,
                 to,
                 fault,
+                ..
             },
         ] => {
             assert_eq!((policy.name.as_str(), *from, *to), ("test-guest", 7, 0));
