@@ -43,6 +43,6 @@ pub use engine::{Config, Engine};
 pub use error::EventError;
 pub use nodes::GPU_MODELS_MAX;
 pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS};
-pub use score::ROWS_PER_CALL;
+pub use score::{DECISION_FUEL_MAX, ROWS_PER_CALL};
 pub use set::{ActiveMember, REFUSE, SCORE_MAX, ScoringSet, SetError};
 pub use why::{Fix, NodeLine, Why, WhyState};

@@ -16,7 +16,13 @@ use crate::set::{ActiveMember, REFUSE, SCORE_MAX, ScoringSet};
 
 /// Rows of one call. A cold pass of a large cluster is several calls, so that
 /// a policy that runs out of budget keeps what it finished.
-pub const ROWS_PER_CALL: usize = 1_024;
+pub const ROWS_PER_CALL: usize = 512;
+
+/// Fuel of one decision over all its calls. Measured at 6 to 7 million a
+/// millisecond, this is some 75 ms: what is left of a cold pass after it is
+/// scored by the built-in, so that no policy can hold a decision up for longer
+/// than 100 ms. Fuel and not time, because a replay must stop at the same row.
+pub const DECISION_FUEL_MAX: u64 = 500_000_000;
 
 /// What the decision reads but does not own.
 pub(crate) struct World<'a> {
@@ -213,16 +219,29 @@ fn score_chunk(
     let lowered = scratch
         .lowered
         .fill(world.nodes, world.peers, pod.app, columns, rows, wants_gpu);
-    let result = m.policy.score(pod, lowered, answers).and_then(|cost| {
-        check_scores(answers, rows.len())?;
-        Ok(cost)
-    });
+    // Who failed in this decision is not asked again in it.
+    let failed = tally.faults.iter().any(|f| f.policy == m.member.policy);
+    let result = if failed {
+        Err(None)
+    } else if tally.fuel >= DECISION_FUEL_MAX {
+        Err(Some(PolicyFault::OutOfFuel {
+            limit: DECISION_FUEL_MAX,
+        }))
+    } else {
+        let answer = m.policy.score(pod, lowered, answers);
+        answer
+            .and_then(|cost| check_scores(answers, rows.len()).map(|()| cost))
+            .map_err(Some)
+    };
     match result {
         Ok(Cost { fuel }) => {
             m.breaker.ok();
             tally.fuel += fuel;
         }
         Err(fault) => {
+            if let Some(PolicyFault::OutOfFuel { limit }) = fault {
+                tally.fuel += limit;
+            }
             // Rows finished before the fault count, if they are legal.
             let legal = answers
                 .iter()
@@ -231,7 +250,9 @@ fn score_chunk(
                 .count();
             answers.truncate(legal);
             entry.tainted = true;
-            tally.fault(m, "score", &fault);
+            if let Some(fault) = fault {
+                tally.fault(m, "score", &fault);
+            }
             let builtin = &mut scratch.builtin;
             let columns = builtin.description().columns.clone();
             let rest = scratch.lowered.fill(
