@@ -1,0 +1,64 @@
+//! HTTP in front of the daemon.
+//!
+//! `server` accepts connections, bounded and with header timeouts. `table` is
+//! the one list of routes: the router, the limits and the OpenAPI document come
+//! from it. `gate` takes a request through its limits and turns every failure
+//! into a problem; `request` and `respond` are what handlers work with. The
+//! handlers: `nodes`, `work` (jobs and pods), `decisions`, `policies`, `scaling`,
+//! `events` (the live stream) and `host` (health, metrics, guards, documents).
+
+mod decisions;
+mod events;
+mod gate;
+mod host;
+mod nodes;
+mod openapi;
+mod policies;
+mod request;
+mod respond;
+mod scaling;
+pub mod server;
+mod table;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+
+use crate::daemon::DaemonHandle;
+
+pub use openapi::document;
+pub use server::{ServeOptions, Server, serve};
+
+/// What every handler has.
+#[derive(Clone)]
+pub struct App(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) daemon: DaemonHandle,
+    pub(crate) gate: gate::Gate,
+    /// The policies that come with the binary are registered.
+    pub(crate) ready: AtomicBool,
+}
+
+impl App {
+    /// An API over a daemon.
+    #[must_use]
+    pub fn new(daemon: DaemonHandle) -> Self {
+        Self(Arc::new(Inner {
+            daemon,
+            gate: gate::Gate::default(),
+            ready: AtomicBool::new(true),
+        }))
+    }
+
+    pub(crate) fn daemon(&self) -> &DaemonHandle {
+        &self.0.daemon
+    }
+
+    /// Every route.
+    pub fn router(&self) -> Router {
+        gate::router(self.clone())
+    }
+}

@@ -1,0 +1,641 @@
+//! The thread that owns the engine and the store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use engine::{Effect, Engine, Output};
+use lifecycle::{PlanError, Registry, Set};
+use model::{Event, Outcome, PolicyKind, PolicySetSpec};
+use store::{Reader, Store};
+use tokio::sync::oneshot;
+
+use super::book::{Book, idempotency_key};
+use super::lanes::Lanes;
+use super::live::{Change, Hub};
+use super::metrics::Metrics;
+use super::recent::Recent;
+use super::{Action, Clock, Idempotency, Receipt, Reply, Submission};
+use crate::wire::time::Time;
+use crate::wire::{Problem, ProblemKind};
+
+/// Changes of one group: one fdatasync for all. More would make the first wait
+/// for the last.
+const GROUP_MAX: usize = 512;
+
+/// How long an answer is kept for its key.
+pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
+
+/// Answers kept.
+const IDEMPOTENCY_MAX: usize = 50_000;
+
+/// Bytes of answers kept.
+const IDEMPOTENCY_BYTES_MAX: usize = 64 << 20;
+
+/// Longest answer that is kept word for word; a longer one is kept without its
+/// body.
+const IDEMPOTENCY_BODY_MAX: usize = 64 << 10;
+
+/// Sets remembered, so that old decisions can be shown with their weights.
+pub(crate) const SETS_MAX: usize = 1_000;
+
+/// The state as a read sees it: everything in it is durable.
+pub struct View<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// Policies and hooks.
+    pub registry: &'a Registry,
+    /// Latest decisions.
+    pub recent: &'a Recent,
+    /// Scoring sets by revision.
+    pub sets: &'a BTreeMap<u64, PolicySetSpec>,
+    /// Why the built-in decides instead of a kind's active set.
+    pub fallen_back: &'a BTreeMap<PolicyKind, String>,
+    /// Why the host is on hold.
+    pub hold: Option<&'a str>,
+    /// Why the host accepts no changes.
+    pub degraded: Option<&'a str>,
+    /// Objects and the journal.
+    pub reader: Option<&'a Reader>,
+    /// Counters.
+    pub metrics: &'a Metrics,
+    /// The host's time, ms.
+    pub now_ms: u64,
+}
+
+pub(crate) type Outgoing = Result<(Reply, Receipt), Problem>;
+
+/// A change in its lane.
+pub(crate) struct Write {
+    pub(crate) submission: Submission,
+    pub(crate) reply: oneshot::Sender<Outgoing>,
+}
+
+pub(crate) type Read = Box<dyn FnOnce(&View<'_>) + Send>;
+
+/// An answer kept for its key.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    pub(crate) key: String,
+    pub(crate) request: String,
+    pub(crate) at_ms: u64,
+    pub(crate) reply: Reply,
+}
+
+/// Answers by key, oldest first in `order`.
+#[derive(Default)]
+pub(crate) struct Answers {
+    by_key: BTreeMap<String, Kept>,
+    order: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Answers {
+    pub(crate) fn insert(&mut self, kept: Kept) {
+        self.bytes += kept.reply.body.len();
+        self.order.push_back(kept.key.clone());
+        self.by_key.insert(kept.key.clone(), kept);
+    }
+
+    /// The key of the next one that has to go.
+    fn surplus(&mut self, now_ms: u64) -> Option<String> {
+        let first = self.by_key.get(self.order.front()?)?;
+        let full = self.by_key.len() > IDEMPOTENCY_MAX || self.bytes > IDEMPOTENCY_BYTES_MAX;
+        if !full && first.at_ms + IDEMPOTENCY_MS > now_ms {
+            return None;
+        }
+        let key = self.order.pop_front()?;
+        let gone = self.by_key.remove(&key)?;
+        self.bytes -= gone.reply.body.len();
+        Some(key)
+    }
+}
+
+pub(crate) struct Core {
+    pub(crate) engine: Engine,
+    pub(crate) registry: Registry,
+    pub(crate) store: Option<Store>,
+    pub(crate) reader: Option<Reader>,
+    pub(crate) sets: BTreeMap<u64, PolicySetSpec>,
+    pub(crate) fallen_back: BTreeMap<PolicyKind, String>,
+    pub(crate) hold: Option<String>,
+    pub(crate) degraded: Option<String>,
+    pub(crate) recent: Recent,
+    pub(crate) answers: Answers,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) tick: Option<std::time::Duration>,
+    pub(crate) lanes: Arc<Lanes<Write, Read>>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) book: Book,
+    /// To be shown once it is durable.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) out: Output,
+}
+
+impl Core {
+    /// Until the lanes are closed and empty.
+    pub(crate) fn run(mut self) {
+        let mut next_tick = self.tick.map(|tick| Instant::now() + tick);
+        loop {
+            let lanes = Arc::clone(&self.lanes);
+            let work = lanes.take(GROUP_MAX, next_tick);
+            // Before the group is begun everything visible is durable.
+            for read in work.reads {
+                read(&self.view());
+            }
+            let mut answers = Vec::with_capacity(work.writes.len());
+            for write in work.writes {
+                let answer = self.perform(write.submission);
+                answers.push((write.reply, answer));
+            }
+            if let (Some(at), Some(tick)) = (next_tick, self.tick)
+                && Instant::now() >= at
+            {
+                next_tick = Some(Instant::now() + tick);
+                self.pass_time();
+            }
+            self.commit();
+            for (reply, answer) in answers {
+                let answer = match (&self.degraded, answer) {
+                    // What was done is not known to be durable: not acknowledged.
+                    (Some(cause), Ok(_)) => Err(degraded(cause)),
+                    (_, answer) => answer,
+                };
+                // The caller may have gone away.
+                let _ = reply.send(answer);
+            }
+            if work.closed {
+                break;
+            }
+        }
+        self.hub.close();
+        if let Some(store) = self.store.take()
+            && self.degraded.is_none()
+            && let Err(error) = store.close()
+        {
+            tracing::error!(%error, "the last checkpoint failed; the journal has everything");
+        }
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            engine: &self.engine,
+            registry: &self.registry,
+            recent: &self.recent,
+            sets: &self.sets,
+            fallen_back: &self.fallen_back,
+            hold: self.hold.as_deref(),
+            degraded: self.degraded.as_deref(),
+            reader: self.reader.as_ref(),
+            metrics: &self.metrics,
+            now_ms: (self.clock)().max(self.engine.now_ms()),
+        }
+    }
+
+    fn perform(&mut self, submission: Submission) -> Outgoing {
+        if let Some(cause) = &self.degraded {
+            return Err(degraded(cause));
+        }
+        if let Some(asked) = &submission.idempotency
+            && let Some(kept) = self.answers.by_key.get(&asked.key)
+        {
+            if kept.request != asked.request {
+                self.metrics.refused += 1;
+                let text = "this Idempotency-Key was sent with another request before";
+                return Err(Problem::new(ProblemKind::IdempotencyConflict, text));
+            }
+            self.metrics.replayed += 1;
+            let reply = Reply {
+                replayed: true,
+                ..kept.reply.clone()
+            };
+            return Ok((reply, Receipt::default()));
+        }
+        let checked = match submission.check {
+            Some(check) => check(&self.view()),
+            None => Ok(()),
+        };
+        let done = checked.and_then(|()| self.act(submission.action));
+        let receipt = done.inspect_err(|_| self.metrics.refused += 1)?;
+        let reply = (submission.answer)(&self.view(), &receipt);
+        if let Some(asked) = submission.idempotency {
+            self.keep(asked, &reply);
+        }
+        Ok((reply, receipt))
+    }
+
+    fn keep(&mut self, asked: Idempotency, reply: &Reply) {
+        let mut reply = reply.clone();
+        if reply.body.len() > IDEMPOTENCY_BODY_MAX {
+            reply.body = String::new();
+        }
+        let at_ms = (self.clock)();
+        let kept = Kept {
+            key: asked.key,
+            request: asked.request,
+            at_ms,
+            reply,
+        };
+        self.book.put(idempotency_key(&kept.key), &kept);
+        self.answers.insert(kept);
+        while let Some(key) = self.answers.surplus(at_ms) {
+            self.book.delete(idempotency_key(&key));
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<Receipt, Problem> {
+        let now_ms = (self.clock)();
+        match action {
+            Action::Events(events) => {
+                let mut receipt = Receipt::default();
+                let several = events.len() > 1;
+                for (i, event) in events.into_iter().enumerate() {
+                    self.step(now_ms, event, &mut receipt)
+                        .map_err(|problem| match several {
+                            true => after(problem, i),
+                            false => problem,
+                        })?;
+                }
+                Ok(receipt)
+            }
+            Action::Upload(uploaded) => {
+                let plan = self.registry.plan_upload(uploaded).map_err(conflict)?;
+                let receipt = Receipt {
+                    known: plan.is_empty(),
+                    ..Receipt::default()
+                };
+                self.book.plan(&plan);
+                self.registry.apply(plan);
+                Ok(receipt)
+            }
+            Action::Activate { ready, reason } => {
+                let plan = self
+                    .registry
+                    .plan_activate(&ready, now_ms, &reason)
+                    .map_err(conflict)?;
+                self.book.plan(&plan);
+                self.registry.apply(plan);
+                let kind = ready.set.spec().kind;
+                self.swap(kind, "activated", &reason, |engine| {
+                    // What leaves is dropped after decisions go on.
+                    match ready.set {
+                        Set::Scoring(set) => engine.install_scoring(set).map(Set::Scoring),
+                        Set::Autoscaling(set) => {
+                            engine.install_autoscaling(set).map(Set::Autoscaling)
+                        }
+                    }
+                })
+            }
+            Action::Rollback {
+                kind,
+                if_revision,
+                reason,
+            } => {
+                let plan = self
+                    .registry
+                    .plan_rollback(kind, if_revision, now_ms, &reason)
+                    .map_err(conflict)?;
+                // The record may have a previous set that did not survive a restart.
+                let there = match kind {
+                    PolicyKind::Scoring => self.engine.previous_scoring().is_some(),
+                    PolicyKind::Autoscaling => self.engine.previous_autoscaling().is_some(),
+                    PolicyKind::Admission | PolicyKind::Preemption => false,
+                };
+                if !there || self.fallen_back.contains_key(&kind) {
+                    let text = "the previous set could not be started again after the restart; activate a set instead";
+                    return Err(Problem::new(ProblemKind::Conflict, text).because("NoPreviousSet"));
+                }
+                self.book.plan(&plan);
+                self.registry.apply(plan);
+                self.swap(kind, "rolled-back", &reason, |engine| {
+                    match kind {
+                        PolicyKind::Scoring => engine.rollback_scoring(),
+                        _ => engine.rollback_autoscaling(),
+                    };
+                    None
+                })
+            }
+            Action::Approve { by, reason } => self.approve(by, reason),
+        }
+    }
+
+    fn swap(
+        &mut self,
+        kind: PolicyKind,
+        cause: &'static str,
+        reason: &str,
+        swap: impl FnOnce(&mut Engine) -> Option<Set>,
+    ) -> Result<Receipt, Problem> {
+        self.fallen_back.remove(&kind);
+        let begun = Instant::now();
+        let gone = swap(&mut self.engine);
+        let pause = begun.elapsed();
+        drop(gone);
+        self.metrics.swap.observe(pause);
+        self.set_changed(kind, cause, reason, pause.as_micros() as u64);
+        // What waited may be placed by the new set.
+        let mut receipt = Receipt {
+            swap_us: Some(pause.as_micros() as u64),
+            ..Receipt::default()
+        };
+        self.decide(&mut receipt);
+        Ok(receipt)
+    }
+
+    fn set_changed(&mut self, kind: PolicyKind, cause: &'static str, reason: &str, pause_us: u64) {
+        let spec = match kind {
+            PolicyKind::Scoring => &self.engine.scoring().spec,
+            _ => &self.engine.autoscaling().spec,
+        };
+        *self.metrics.set_changes.entry(cause).or_insert(0) += 1;
+        self.changes.push(Change::SetChanged {
+            kind: kind.into(),
+            set: spec.into(),
+            cause: cause.to_owned(),
+            reason: reason.to_owned(),
+            pause_us,
+        });
+        if kind == PolicyKind::Scoring {
+            let spec = spec.clone();
+            let set = crate::wire::policy::PolicySet::from(&spec);
+            self.book
+                .put(format!("set/{:020}", spec.revision).into_bytes(), &set);
+            self.sets.insert(spec.revision, spec);
+            if self.sets.len() > SETS_MAX
+                && let Some((revision, _)) = self.sets.pop_first()
+            {
+                self.book.delete(format!("set/{revision:020}").into_bytes());
+            }
+        }
+    }
+
+    fn approve(&mut self, by: String, reason: String) -> Result<Receipt, Problem> {
+        if self.hold.is_none() {
+            let text = "the host is not on hold";
+            return Err(Problem::new(ProblemKind::Conflict, text));
+        }
+        self.book.approval(&crate::wire::view::Approval {
+            by: by.clone(),
+            reason,
+        });
+        self.changes.push(Change::Approved {
+            guard: "hold".to_owned(),
+            by,
+        });
+        // The record of who and why is durable before the hold is gone.
+        self.commit();
+        if let Some(cause) = &self.degraded {
+            return Err(degraded(cause));
+        }
+        if let Some(store) = &mut self.store {
+            store
+                .release_hold()
+                .map_err(|e| Problem::new(ProblemKind::HostDegraded, e))?;
+        }
+        self.hold = None;
+        self.engine.set_hold(false);
+        Ok(Receipt::default())
+    }
+
+    // === Events ===
+
+    fn pass_time(&mut self) {
+        if self.degraded.is_some() {
+            return;
+        }
+        let now_ms = (self.clock)();
+        let mut receipt = Receipt::default();
+        // A tick contradicts nothing.
+        if let Err(problem) = self.step(now_ms, Event::Tick, &mut receipt) {
+            tracing::error!(detail = problem.detail, "a tick was refused");
+        }
+    }
+
+    fn step(&mut self, now_ms: u64, event: Event, receipt: &mut Receipt) -> Result<(), Problem> {
+        self.out.clear();
+        let quiet = event == Event::Tick;
+        let encoded = self.book.encode(now_ms, &event);
+        let change = shown(&event);
+        self.engine.apply(now_ms, event, &mut self.out)?;
+        let decided = self.engine.decide_next(&mut self.out);
+        // A tick that did nothing is not worth a write: without it a replay does
+        // the same.
+        let idle = self.out.changed.is_empty()
+            && self.out.effects.is_empty()
+            && self.out.scaling.is_empty()
+            && !decided;
+        if !(quiet && idle) {
+            self.book.event(encoded);
+        }
+        self.changes.extend(change);
+        self.collect(receipt, u64::from(decided), None);
+        if decided {
+            self.decide(receipt);
+        }
+        Ok(())
+    }
+
+    /// Decides everything that can be decided, a slice at a time, so that a
+    /// commit can be closed in between.
+    fn decide(&mut self, receipt: &mut Receipt) {
+        loop {
+            let begun = Instant::now();
+            let mut count = 0;
+            while count < 256 && self.engine.decide_next(&mut self.out) {
+                count += 1;
+            }
+            self.collect(receipt, count, Some(begun));
+            if count < 256 {
+                return;
+            }
+        }
+    }
+
+    /// Takes what came out of the engine into the book, the answers and the
+    /// stream. The state is whole here.
+    fn collect(&mut self, receipt: &mut Receipt, count: u64, begun: Option<Instant>) {
+        if let Some(begun) = begun {
+            self.metrics.decide.observe_each(begun.elapsed(), count);
+        }
+        for decision in self.out.decisions.drain(..) {
+            self.metrics.decision(&decision);
+            self.book.decision(&decision);
+            self.changes
+                .extend(decision.faults.iter().map(|f| Change::Fault {
+                    policy: f.policy.to_string(),
+                    code: f.code.to_owned(),
+                    message: f.message.clone(),
+                }));
+            self.changes.push(decided(&self.engine, &decision));
+            let decision = Arc::new(decision);
+            self.recent.push(Arc::clone(&decision));
+            receipt.decisions.push(decision);
+        }
+        for decision in self.out.scaling.drain(..) {
+            self.metrics.scaling += 1;
+            self.book.scaling(&decision);
+            if let Some(fault) = &decision.fault {
+                self.changes.push(Change::Fault {
+                    policy: decision.policy.to_string(),
+                    code: "Scaling".to_owned(),
+                    message: fault.clone(),
+                });
+            }
+            receipt.scaling.push(decision);
+        }
+        let effects: Vec<Effect> = self.out.effects.drain(..).collect();
+        for effect in effects {
+            self.effect(effect);
+        }
+        self.book.changed(self.out.changed.drain(..));
+        self.book.maybe_seal(&self.engine);
+    }
+
+    /// What the world would do. Nothing runs here: a bound pod runs until it is
+    /// said to have finished.
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            // Shown with its decision.
+            Effect::Bind { .. } => {}
+            Effect::Requeue { pod, cause } => self.changes.push(Change::Requeued {
+                pod: pod.to_string(),
+                cause: cause.code().to_owned(),
+            }),
+            Effect::Stop { pod, .. } => {
+                self.changes.push(Change::Finished {
+                    pod: pod.to_string(),
+                });
+            }
+            Effect::Scale { workload, from, to } => self.changes.push(Change::Scaled {
+                workload: workload.to_string(),
+                from,
+                to,
+            }),
+            Effect::SetReverted {
+                kind,
+                policy,
+                from,
+                to,
+                fault,
+            } => {
+                tracing::error!(%kind, %policy, from, to, fault, "a policy set was taken out");
+                let reason = format!("{policy}: {fault}");
+                self.follow(kind, &reason);
+                self.set_changed(kind, "reverted", &reason, 0);
+            }
+        }
+    }
+
+    /// The records follow the engine, whose breaker took a set out.
+    fn follow(&mut self, kind: PolicyKind, reason: &str) {
+        let (active, previous) = match kind {
+            PolicyKind::Scoring => (
+                self.engine.scoring().spec.clone(),
+                self.engine.previous_scoring().map(|s| s.spec.clone()),
+            ),
+            _ => (
+                self.engine.autoscaling().spec.clone(),
+                self.engine.previous_autoscaling().map(|s| s.spec.clone()),
+            ),
+        };
+        let now_ms = self.engine.now_ms();
+        match self
+            .registry
+            .plan_reverted(&active, previous.as_ref(), now_ms, reason)
+        {
+            Ok(plan) => {
+                self.book.plan(&plan);
+                self.registry.apply(plan);
+            }
+            Err(error) => tracing::error!(%error, "the record of a reverted set was not written"),
+        }
+    }
+
+    /// Makes the group durable and shows it.
+    fn commit(&mut self) {
+        let commits = self.book.take(&self.engine);
+        if !commits.is_empty()
+            && let Some(store) = &mut self.store
+        {
+            let begun = Instant::now();
+            match store.commit(&commits) {
+                Ok(_) => {
+                    self.metrics.commits += 1;
+                    self.metrics.commit.observe(begun.elapsed());
+                }
+                Err(error) => {
+                    // Memory is ahead of the disk now, so no later commit may
+                    // succeed either: only a restart makes them agree again.
+                    tracing::error!(%error, "nothing more is accepted: the store does not write");
+                    self.degraded = Some(error.to_string());
+                    self.changes.clear();
+                    return;
+                }
+            }
+        }
+        if !self.changes.is_empty() {
+            let at = Time(self.engine.now_ms());
+            self.hub.publish(at, self.changes.drain(..));
+        }
+    }
+}
+
+fn degraded(cause: &str) -> Problem {
+    let text = format!("the host stopped accepting changes: {cause}");
+    Problem::new(ProblemKind::HostDegraded, text)
+}
+
+fn after(mut problem: Problem, applied: usize) -> Problem {
+    problem.detail = format!(
+        "{} (entry {applied}; the {applied} before it were applied)",
+        problem.detail
+    );
+    for error in &mut problem.errors {
+        *error = error.clone().under(applied);
+    }
+    problem
+}
+
+pub(crate) fn conflict(error: PlanError) -> Problem {
+    let code = error.code();
+    let kind = match &error {
+        PlanError::Stale { .. } => ProblemKind::RevisionConflict,
+        PlanError::KindNotServed(_) => ProblemKind::InvalidRequest,
+        PlanError::Illegal(_) => ProblemKind::Internal,
+        _ => ProblemKind::Conflict,
+    };
+    Problem::new(kind, error).because(code)
+}
+
+/// What watchers see of an event itself.
+fn shown(event: &Event) -> Option<Change> {
+    match event {
+        Event::NodePut(node) => Some(Change::NodePut {
+            node: node.name.clone(),
+        }),
+        Event::NodeFailed { name, .. } => Some(Change::NodePut { node: name.clone() }),
+        Event::NodeRemove { name } => Some(Change::NodeRemoved { node: name.clone() }),
+        Event::PodFinished { name, .. } => Some(Change::Finished { pod: name.clone() }),
+        _ => None,
+    }
+}
+
+fn decided(engine: &Engine, decision: &model::Decision) -> Change {
+    match &decision.outcome {
+        Outcome::Bound { node, devices, .. } => Change::Bound {
+            decision: decision.seq,
+            pod: decision.pod.to_string(),
+            node: node.to_string(),
+            devices: devices.clone(),
+            gpu_milli: engine.pod(&decision.pod).map_or(0, |p| p.spec.gpu.milli),
+            set_revision: decision.set_revision,
+        },
+        Outcome::Unschedulable { reason } => Change::Unschedulable {
+            decision: decision.seq,
+            pod: decision.pod.to_string(),
+            reason: reason.code().to_owned(),
+        },
+    }
+}

@@ -1,0 +1,452 @@
+//! The present state as it is shown. Amounts appear as plain numbers here, in
+//! the host's own units; the specs beside them have them as people write them.
+
+use std::collections::BTreeMap;
+
+use engine::view as e;
+use engine::{Fix, Why as EngineWhy};
+use model::Resources;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::decision::Decision;
+use super::node::Node;
+use super::pod::{Job, JobKind, Pod};
+use super::policy::PolicySet;
+use super::scaling::{Part, Scaling, ScalingDecision};
+use super::time::Time;
+
+/// Amounts in the host's units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Raw {
+    /// Milli-cores.
+    pub cpu_milli: i64,
+    /// MiB.
+    pub memory_mib: i64,
+    /// MiB.
+    pub disk_mib: i64,
+    /// Mbit/s.
+    pub network_mbps: i64,
+}
+
+impl From<Resources> for Raw {
+    fn from(r: Resources) -> Self {
+        Self {
+            cpu_milli: r.cpu_milli,
+            memory_mib: r.memory_mib,
+            disk_mib: r.disk_mib,
+            network_mbps: r.network_mbps,
+        }
+    }
+}
+
+/// A node as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Name.
+    pub name: String,
+    /// As described.
+    pub spec: Node,
+    /// Revision of `spec`, for If-Match.
+    pub etag: String,
+    /// Row id, which breaks ties.
+    pub row: u32,
+    /// Free amounts.
+    pub free: Raw,
+    /// Free milli-GPU of each device, -1 when unhealthy.
+    pub gpu_milli_free: Vec<i32>,
+    /// Marked failed.
+    pub failed: bool,
+    /// Pods running on it.
+    pub pods: Vec<String>,
+}
+
+/// Where a pod is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "phase", rename_all = "lowercase")]
+pub enum PodState {
+    /// In the queue.
+    Waiting {
+        /// Reason code.
+        reason: String,
+        /// Looked at again at the latest then; left out while next in line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Time>,
+    },
+    /// On a node.
+    Running {
+        /// Node.
+        node: String,
+        /// Device slots.
+        devices: Vec<u8>,
+        /// Since.
+        since: Time,
+        /// Decision that put it there.
+        decision: u64,
+    },
+}
+
+impl From<&e::PodState> for PodState {
+    fn from(s: &e::PodState) -> Self {
+        match s {
+            e::PodState::Waiting {
+                reason,
+                retry_at_ms,
+            } => Self::Waiting {
+                reason: reason.code().to_owned(),
+                retry_at: retry_at_ms.map(Time),
+            },
+            e::PodState::Running {
+                node,
+                devices,
+                since_ms,
+                decision,
+            } => Self::Running {
+                node: node.to_string(),
+                devices: devices.clone(),
+                since: Time(*since_ms),
+                decision: *decision,
+            },
+        }
+    }
+}
+
+/// A pod as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PodView {
+    /// Name.
+    pub name: String,
+    /// As submitted.
+    pub spec: Pod,
+    /// Waiting or running.
+    pub state: PodState,
+    /// Arrived.
+    pub submitted: Time,
+    /// Latest decision about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_decision: Option<u64>,
+}
+
+impl From<&e::PodView<'_>> for PodView {
+    fn from(p: &e::PodView<'_>) -> Self {
+        Self {
+            name: p.spec.name.clone(),
+            spec: p.spec.into(),
+            state: (&p.state).into(),
+            submitted: Time(p.submitted_ms),
+            last_decision: p.last_decision,
+        }
+    }
+}
+
+/// A job as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// Id.
+    pub id: String,
+    /// As submitted; `replicas` is what is wanted now.
+    pub spec: Job,
+    /// Arrived.
+    pub submitted: Time,
+    /// Pods in the queue.
+    pub waiting: u32,
+    /// Pods on nodes.
+    pub running: u32,
+    /// Pods that ended well.
+    pub succeeded: u32,
+    /// Pods that ended otherwise.
+    pub failed: u32,
+    /// `waiting`, `running` or `finished`.
+    pub phase: String,
+}
+
+impl From<&e::JobView<'_>> for JobView {
+    fn from(j: &e::JobView<'_>) -> Self {
+        let spec = Job::from(j.spec);
+        let phase = match (j.waiting, j.running) {
+            (0, 0) if spec.kind == JobKind::Batch => "finished",
+            (_, 0) => "waiting",
+            _ => "running",
+        };
+        Self {
+            id: spec.id.clone(),
+            spec,
+            submitted: Time(j.submitted_ms),
+            waiting: j.waiting,
+            running: j.running,
+            succeeded: j.succeeded,
+            failed: j.failed,
+            phase: phase.to_owned(),
+        }
+    }
+}
+
+/// A job with its pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobDetail {
+    /// The job.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// Its pods that wait or run.
+    pub pods: Vec<PodView>,
+}
+
+/// Nodes that failed the same check first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhyLine {
+    /// Code of the check.
+    pub check: String,
+    /// In words.
+    pub text: String,
+    /// How many.
+    pub count: u32,
+    /// Some of them, nearest to fitting first.
+    pub nodes: Vec<String>,
+    /// The nearest in numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
+}
+
+/// A way to let a pod run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "way", rename_all = "lowercase")]
+pub enum WhyFix {
+    /// These pods on this node would have to end.
+    Wait {
+        /// Node.
+        node: String,
+        /// Pods.
+        pods: Vec<String>,
+    },
+    /// Pods of lower priority hold enough.
+    Preempt {
+        /// Node.
+        node: String,
+        /// Pods.
+        pods: Vec<String>,
+    },
+    /// Without this demand some nodes would fit now.
+    Relax {
+        /// What to give up.
+        what: String,
+        /// Nodes that fit then.
+        fits: u32,
+        /// One of them.
+        node: String,
+    },
+    /// One more node like this would do.
+    Grow {
+        /// The model.
+        like: String,
+    },
+}
+
+/// Why a pod is where it is. The counts add up to the number of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    /// Pod.
+    pub pod: String,
+    /// Waiting or running.
+    pub state: PodState,
+    /// Arrived.
+    pub submitted: Time,
+    /// Nodes in the cluster.
+    pub nodes: u32,
+    /// Where they went, for a pod that waits.
+    pub lines: Vec<WhyLine>,
+    /// Best first.
+    pub fixes: Vec<WhyFix>,
+    /// Pods before it in its line.
+    pub ahead: u32,
+    /// Latest decision about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_decision: Option<u64>,
+}
+
+fn names(list: Vec<std::sync::Arc<str>>) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+impl From<EngineWhy> for Why {
+    fn from(w: EngineWhy) -> Self {
+        Self {
+            pod: w.pod.to_string(),
+            state: (&w.state).into(),
+            submitted: Time(w.submitted_ms),
+            nodes: w.nodes,
+            lines: w
+                .lines
+                .into_iter()
+                .map(|l| WhyLine {
+                    check: l.rejection.code().to_owned(),
+                    text: l.rejection.sentence().to_owned(),
+                    count: l.count,
+                    nodes: names(l.nodes),
+                    nearest: l.nearest,
+                })
+                .collect(),
+            fixes: w
+                .fixes
+                .into_iter()
+                .map(|f| match f {
+                    Fix::Wait { node, pods } => WhyFix::Wait {
+                        node: node.to_string(),
+                        pods: names(pods),
+                    },
+                    Fix::Preempt { node, pods } => WhyFix::Preempt {
+                        node: node.to_string(),
+                        pods: names(pods),
+                    },
+                    Fix::Relax { what, fits, node } => WhyFix::Relax {
+                        what,
+                        fits,
+                        node: node.to_string(),
+                    },
+                    Fix::Grow { like } => WhyFix::Grow {
+                        like: like.to_string(),
+                    },
+                })
+                .collect(),
+            ahead: w.ahead,
+            last_decision: w.last_decision,
+        }
+    }
+}
+
+/// A policy's word on one candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Influence {
+    /// `name@version`.
+    pub policy: String,
+    /// Winner without it; none if nothing would have won.
+    pub winner_without: Option<String>,
+    /// Whether the pod would be elsewhere.
+    pub decisive: bool,
+}
+
+/// Parts of one policy's score for one candidate, as of now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// `name@version`.
+    pub policy: String,
+    /// Node.
+    pub node: String,
+    /// Parts that add up to the score.
+    pub parts: Vec<Part>,
+}
+
+/// A decision with what is needed to read it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DecisionDetail {
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// The set that decided: the columns of the score table, with weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<PolicySet>,
+    /// What decided it: leave one policy out.
+    pub influence: Vec<Influence>,
+    /// With `?explain=true`: parts of the scores, asked of the active set about
+    /// the state as it is now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+}
+
+/// What happened to a pod that was submitted, by the time it was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Placed {
+    /// Pod.
+    pub pod: String,
+    /// Decision about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<u64>,
+    /// Waiting or running.
+    pub state: PodState,
+}
+
+/// A scaled workload as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScalingView {
+    /// Workload.
+    pub workload: String,
+    /// As asked for.
+    pub spec: Scaling,
+    /// Revision of `spec`, for If-Match.
+    pub etag: String,
+    /// Serving.
+    pub ready: u32,
+    /// On their way.
+    pub starting: u32,
+    /// Present load; null when unknown.
+    pub load: Option<f64>,
+    /// Start of the series.
+    pub series_start: Time,
+    /// Load step by step, null where missing; with `?series=N` the last N.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Option<f64>>,
+    /// Latest decisions, newest first.
+    pub decisions: Vec<ScalingDecision>,
+}
+
+/// The cluster in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Summary {
+    /// Nodes.
+    pub nodes: u32,
+    /// Healthy GPUs.
+    pub gpus: u32,
+    /// Milli-GPU in use on them.
+    pub gpu_milli_used: i64,
+    /// Pods running.
+    pub running: u64,
+    /// Pods waiting, by reason code.
+    pub waiting: BTreeMap<String, u32>,
+    /// Decisions so far.
+    pub decisions: u64,
+    /// Declared mode.
+    pub mode: super::pod::Mode,
+    /// Whether the host takes nothing away.
+    pub hold: bool,
+    /// The clock of the engine.
+    pub now: Time,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// Objects.
+    pub items: Vec<T>,
+    /// Give it as `?cursor=` for the next page; left out on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Something that keeps the host from acting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Guard {
+    /// Name in `/guards/{id}/approve`.
+    pub id: String,
+    /// Whether it holds the host back now.
+    pub active: bool,
+    /// Why.
+    pub reason: String,
+    /// What it prevents.
+    pub prevents: String,
+}
+
+/// Lets a guard go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// Why it is safe.
+    pub reason: String,
+}
+
+/// Result of one object of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// Objects applied.
+    pub applied: u32,
+}
