@@ -64,7 +64,7 @@ pub(crate) fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
 /// Settings that must be refused, each with the name of its case.
 pub(crate) fn bad_settings(schema: &str) -> Vec<(&'static str, &'static str)> {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
-    let mut bad = vec![("not JSON", "{"), ("empty text", "")];
+    let mut bad = vec![("not JSON", "{")];
     if schema.get("type") == Some(&Value::from("object")) {
         bad.push(("a list instead of an object", "[]"));
         if schema.get("additionalProperties") == Some(&Value::Bool(false)) {

@@ -427,9 +427,7 @@ impl Registry {
 
     fn similar(&self, kind: PolicyKind, policy: &MemberRef) -> Vec<String> {
         let same_name: Vec<String> = match policy {
-            MemberRef::Name { name, .. } => {
-                self.versions(name).map(|p| p.id.to_string()).collect()
-            }
+            MemberRef::Name { name, .. } => self.versions(name).map(|p| p.id.to_string()).collect(),
             MemberRef::Digest(_) | MemberRef::Builtin(_) => Vec::new(),
         };
         if !same_name.is_empty() {

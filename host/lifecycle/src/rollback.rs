@@ -29,7 +29,10 @@ impl Registry {
                 current: hook.revision,
             });
         }
-        let previous = hook.previous.clone().ok_or(PlanError::NoPrevious { kind })?;
+        let previous = hook
+            .previous
+            .clone()
+            .ok_or(PlanError::NoPrevious { kind })?;
         self.change(hook, previous, Some(hook.active.clone()), at_ms, reason)
     }
 
