@@ -1,6 +1,5 @@
 //! The shipped components in a real sandbox.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use engine::ScoringSet;
@@ -9,31 +8,16 @@ use model::policy::{PolicyId, WEIGHT_ONE};
 use model::{Combine, Member, PolicyKind, PolicySetSpec};
 use sandbox::{Compiler, Prepared, Profile, Sandbox, SandboxConfig};
 
-/// Who compiles: a test's own binary belongs to the harness, so the product's
-/// binary beside it does; a bench's `main` answers the verb itself.
+/// Who compiles: a bench's `main` answers the verb itself; a test's belongs to
+/// the harness, so `compile-child` beside it does.
 fn compiler() -> Compiler {
     let exe = std::env::current_exe().expect("own path");
-    let in_harness = exe.parent().is_some_and(|d| d.ends_with("deps"));
-    if in_harness {
-        Compiler::Exe(binary())
+    let dir = exe.parent().expect("a directory");
+    if dir.ends_with("deps") {
+        Compiler::Exe(dir.with_file_name("compile-child"))
     } else {
         Compiler::CurrentExe
     }
-}
-
-/// The product's binary beside the running test.
-///
-/// # Panics
-/// If it has not been built; `cargo test --workspace` builds it.
-#[must_use]
-pub fn binary() -> PathBuf {
-    let exe = std::env::current_exe().expect("own path");
-    let beside = |dir: &Path| dir.join("loadmaster");
-    exe.ancestors()
-        .skip(1)
-        .map(beside)
-        .find(|p| p.is_file())
-        .expect("the loadmaster binary is not built: run cargo build first")
 }
 
 /// One sandbox a process, as in production.

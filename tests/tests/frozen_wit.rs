@@ -13,7 +13,10 @@ fn wit() -> PathBuf {
 /// Digest over the names and contents of a folder's contract files.
 fn digest(folder: &Path) -> String {
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).expect("the folder exists").flatten() {
+    for entry in std::fs::read_dir(folder)
+        .expect("the folder exists")
+        .flatten()
+    {
         let path = entry.path();
         if path.extension().is_some_and(|e| e == "wit") {
             let name = entry.file_name().to_string_lossy().into_owned();

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("a workspace around us").to_owned()
 }
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -30,7 +31,10 @@ fn sources(extension: &str) -> Vec<(PathBuf, String)> {
     found
         .into_iter()
         .filter(|p| p.extension().is_some_and(|e| e == extension))
-        .filter_map(|p| std::fs::read_to_string(&p).ok().map(|text| (p, text)))
+        .filter_map(|p| {
+            let text = std::fs::read_to_string(&p).ok()?;
+            Some((p.strip_prefix(root()).ok()?.to_owned(), text))
+        })
         .collect()
 }
 

@@ -212,11 +212,14 @@ fn resident_kib() -> u64 {
 }
 
 fn memory() {
-    println!("\nmemory of an idle instance (resident, mean of 48 alive)");
-    for (name, sandboxed, _) in POLICIES {
-        drop(sandboxed());
+    println!("\nmemory of an idle instance (resident, mean of 100 alive)");
+    for (name, ..) in POLICIES {
+        let prepared = wasm::prepared(name);
+        let limits = prepared.profile().run();
+        let start = || prepared.scoring("{}", limits).expect("started");
+        drop(start());
         let before = resident_kib();
-        let alive: Vec<_> = (0..48).map(|_| sandboxed()).collect();
+        let alive: Vec<_> = (0..100).map(|_| start()).collect();
         let after = resident_kib();
         println!(
             "{name:<20} {:>6} KiB",
