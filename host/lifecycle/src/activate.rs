@@ -1,12 +1,14 @@
 //! From a request to a set that can decide, made off the decision thread: the
 //! core only moves it into place.
 
+use std::sync::Arc;
+
 use engine::port::{AutoscalingPolicy, ScoringPolicy};
 use engine::scaling::{AutoscalingSet, AutoscalingSetError};
 use engine::{ScoringSet, SetError};
 use model::policy::MEMBERS_MAX;
 use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
-use sandbox::StartError;
+use sandbox::{Prepared, StartError};
 
 use crate::builtin;
 use crate::registry::{MemberRef, PlanError, Registry, ResolveError};
@@ -118,7 +120,7 @@ pub enum ActivateError {
         policy: PolicyId,
         /// Cause.
         #[source]
-        source: SchemaError,
+        source: Box<SchemaError>,
     },
     /// Its bytes or machine code cannot be had.
     #[error("{policy} cannot be loaded: {source}")]
@@ -127,7 +129,7 @@ pub enum ActivateError {
         policy: PolicyId,
         /// Cause.
         #[source]
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// It does not start, or refuses its settings itself.
     #[error("{policy} does not start: {source}")]
@@ -136,7 +138,7 @@ pub enum ActivateError {
         policy: PolicyId,
         /// Cause.
         #[source]
-        source: StartError,
+        source: Box<StartError>,
     },
     /// The members do not make a scoring set.
     #[error(transparent)]
@@ -261,7 +263,7 @@ impl Workshop {
         };
         SettingsSchema::new(&text).map_err(|source| ActivateError::Schema {
             policy: policy.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 
@@ -307,7 +309,7 @@ impl Workshop {
             .scoring(&member.settings, limits)
             .map_err(|source| ActivateError::Start {
                 policy: policy.clone(),
-                source,
+                source: Box::new(source),
             })
     }
 
@@ -327,7 +329,7 @@ impl Workshop {
             .autoscaling(&member.settings, limits)
             .map_err(|source| ActivateError::Start {
                 policy: policy.clone(),
-                source,
+                source: Box::new(source),
             })
     }
 
@@ -335,13 +337,13 @@ impl Workshop {
         &self,
         policy: &PolicyId,
         registry: &Registry,
-    ) -> Result<std::sync::Arc<sandbox::Prepared>, ActivateError> {
+    ) -> Result<Arc<Prepared>, ActivateError> {
         let record = registry
             .get(&policy.digest)
             .ok_or_else(|| PlanError::Unregistered(policy.clone()))?;
         self.prepared(record).map_err(|source| ActivateError::Load {
             policy: policy.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What takes time: reading, compiling, checking, instantiating.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sandbox::{Prepared, Sandbox};
 
@@ -45,6 +45,8 @@ pub struct Workshop {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) prepareds: Prepareds,
+    /// Held while the laws are checked.
+    pub(crate) turn: Mutex<()>,
 }
 
 impl std::fmt::Debug for Workshop {
@@ -63,6 +65,7 @@ impl Workshop {
             sandbox,
             blobs,
             prepareds: Prepareds::default(),
+            turn: Mutex::new(()),
         }
     }
 

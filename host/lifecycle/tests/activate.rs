@@ -292,7 +292,7 @@ fn what_cannot_be_loaded_after_a_restart_leaves_the_built_in_and_is_told() {
     blobs.remove(&lost.digest);
     drop(blobs);
 
-    let host = restart(&host);
+    let mut host = restart(&host);
     let restored = host.workshop.restore(&hook(&host), &host.registry);
     let restored = restored.expect("served");
     let Set::Scoring(active) = &restored.active else {
@@ -316,6 +316,12 @@ fn what_cannot_be_loaded_after_a_restart_leaves_the_built_in_and_is_told() {
         2,
         "the wish is not forgotten"
     );
+
+    // Uploading the same bytes again is enough.
+    let known = host.check(&Guest::default().scoring()).expect("known");
+    assert!(host.register(known).expect("nothing new").is_empty());
+    let again = host.workshop.restore(&hook(&host), &host.registry);
+    assert!(again.expect("served").unavailable.is_empty());
 }
 
 #[test]
