@@ -11,7 +11,8 @@ use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
 use sandbox::{Prepared, StartError};
 
 use crate::builtin;
-use crate::registry::{MemberRef, PlanError, Registry, ResolveError};
+use crate::registry::{PlanError, Registry};
+use crate::resolve::{MemberRef, ResolveError};
 use crate::schema::{SchemaError, SettingsProblem, SettingsSchema};
 use crate::upload::Class;
 use crate::workshop::{LoadError, Workshop};

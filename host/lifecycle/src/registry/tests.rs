@@ -1,5 +1,6 @@
 use super::*;
 use crate::activate::Set;
+use crate::resolve::{MemberRef, ResolveError};
 use conformance::Report;
 use engine::{Config, Engine, ScoringSet};
 use model::policy::WEIGHT_ONE;
