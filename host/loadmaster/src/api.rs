@@ -5,12 +5,14 @@
 //! from it. `gate` takes a request through its limits and turns every failure
 //! into a problem; `request` and `respond` are what handlers work with. The
 //! handlers: `nodes`, `work` (jobs and pods), `decisions`, `policies`, `scaling`,
-//! `events` (the live stream) and `host` (health, metrics, guards, documents).
+//! `events` (the live stream), `map` (what the page reads) and `host` (health,
+//! metrics, guards, documents).
 
 mod decisions;
 mod events;
 mod gate;
 mod host;
+mod map;
 mod nodes;
 mod openapi;
 mod policies;
@@ -27,7 +29,9 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 
 use crate::daemon::DaemonHandle;
+use crate::page;
 
+pub(crate) use host::numbers;
 pub use openapi::document;
 pub use server::{ServeOptions, Server, serve};
 
@@ -38,6 +42,8 @@ pub struct App(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) daemon: DaemonHandle,
     pub(crate) gate: gate::Gate,
+    /// What the page shows.
+    pub(crate) feed: Arc<page::Feed>,
     /// The policies that come with the binary are registered.
     pub(crate) ready: AtomicBool,
 }
@@ -47,6 +53,7 @@ impl App {
     #[must_use]
     pub fn new(daemon: DaemonHandle) -> Self {
         Self(Arc::new(Inner {
+            feed: page::Feed::new(daemon.clone()),
             daemon,
             gate: gate::Gate::default(),
             ready: AtomicBool::new(true),
@@ -57,8 +64,12 @@ impl App {
         &self.0.daemon
     }
 
-    /// Every route.
+    /// Every route, and the page.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime: the page's feed runs on it.
     pub fn router(&self) -> Router {
-        gate::router(self.clone())
+        self.0.feed.start();
+        gate::router(self.clone()).merge(page::router())
     }
 }

@@ -1,13 +1,15 @@
 //! Decisions: the latest from memory, older ones from the journal.
 
 use axum::response::Response;
+use engine::builtin::binpack::BuiltinBinpack;
+use engine::port::{Column, ScoringPolicy as _};
 
 use super::request::Request;
 use super::respond;
 use crate::daemon::{DaemonHandle, View};
 use crate::wire::decision::{AnyDecision, Decision, Outcome};
 use crate::wire::policy::PolicySet;
-use crate::wire::view::{DecisionDetail, Influence, Page};
+use crate::wire::view::{DecisionDetail, Explanation, Influence, Page};
 use crate::wire::{Problem, ProblemKind};
 
 pub(crate) async fn list(request: Request) -> Result<Response, Problem> {
@@ -107,13 +109,67 @@ pub(crate) async fn get(request: Request) -> Result<Response, Problem> {
         (None, None) => return Err(missing()),
     };
     let influence = influence(&decision, set.as_ref());
-    let explanations = Vec::new();
+    let explanations = match request.flag("explain") {
+        true => explain(&request, &decision).await?,
+        false => Vec::new(),
+    };
     Ok(respond::json(&DecisionDetail {
         decision,
         set,
         influence,
         explanations,
     }))
+}
+
+/// Asks every policy of the set that decided about the candidates as they are
+/// now. Of a pod that is gone there is nothing left to ask about.
+async fn explain(request: &Request, decision: &Decision) -> Result<Vec<Explanation>, Problem> {
+    let (revision, pod) = (decision.set_revision, decision.pod.clone());
+    let nodes: Vec<String> = decision.candidates.iter().map(|c| c.node.clone()).collect();
+    let asked = request.app.daemon().read(move |v| {
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        let members = v.sets.get(&revision).map_or(&[][..], |s| &s.members);
+        let questions = members.iter().filter_map(|member| {
+            let columns: Vec<Column> = match v.registry.get(&member.policy.digest) {
+                Some(record) => record
+                    .columns
+                    .iter()
+                    .filter_map(|c| Column::parse(c))
+                    .collect(),
+                None => BuiltinBinpack::new().description().columns.clone(),
+            };
+            let question = v.engine.question(&pod, &nodes, &columns)?;
+            Some((member.clone(), question))
+        });
+        (questions.collect::<Vec<_>>(), v.registry.clone())
+    });
+    let (questions, registry) = asked.await?;
+    let daemon = request.app.daemon().clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        for (member, question) in questions {
+            let policy = member.policy.to_string();
+            // One policy that cannot explain itself does not silence the others.
+            let parts = match daemon.explain(&member, &question, &registry) {
+                Ok(parts) => parts,
+                Err(error) => {
+                    tracing::warn!(policy, %error, "no explanation");
+                    continue;
+                }
+            };
+            all.extend(
+                std::iter::zip(&question.nodes, parts).map(|(node, parts)| Explanation {
+                    policy: policy.clone(),
+                    node: node.to_string(),
+                    parts: parts.iter().map(Into::into).collect(),
+                }),
+            );
+        }
+        all
+    });
+    asking
+        .await
+        .map_err(|e| Problem::new(ProblemKind::Internal, e))
 }
 
 fn influence(decision: &Decision, set: Option<&PolicySet>) -> Vec<Influence> {

@@ -75,25 +75,28 @@ pub(crate) async fn metrics(request: Request) -> Result<Response, Problem> {
 }
 
 pub(crate) async fn summary(request: Request) -> Result<Response, Problem> {
-    let summary = request.app.daemon().read(|v| {
-        let s = v.engine.summary();
-        Summary {
-            nodes: s.nodes,
-            gpus: s.gpus,
-            gpu_milli_used: s.gpu_milli_used,
-            running: s.running as u64,
-            waiting: s
-                .waiting
-                .iter()
-                .map(|(r, n)| (r.code().to_owned(), *n))
-                .collect(),
-            decisions: s.decisions,
-            mode: v.engine.mode().into(),
-            hold: v.engine.hold(),
-            now: Time(v.now_ms),
-        }
-    });
-    Ok(respond::list(&summary.await?))
+    let summary = request.app.daemon().read(numbers).await?;
+    Ok(respond::list(&summary))
+}
+
+/// The cluster in numbers.
+pub(crate) fn numbers(v: &View<'_>) -> Summary {
+    let s = v.engine.summary();
+    Summary {
+        nodes: s.nodes,
+        gpus: s.gpus,
+        gpu_milli_used: s.gpu_milli_used,
+        running: s.running as u64,
+        waiting: s
+            .waiting
+            .iter()
+            .map(|(r, n)| (r.code().to_owned(), *n))
+            .collect(),
+        decisions: s.decisions,
+        mode: v.engine.mode().into(),
+        hold: v.engine.hold(),
+        now: Time(v.now_ms),
+    }
 }
 
 // === Mode and guards ===

@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::request::Request;
-use super::{decisions, events, host, nodes, policies, scaling, work};
+use super::{decisions, events, host, map, nodes, policies, scaling, work};
 use crate::daemon::LiveEvent;
+use crate::page;
 use crate::wire::view as v;
 use crate::wire::{decision as d, node as n, pod as p, policy as y, scaling as s};
 
@@ -198,6 +199,9 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(GET "/api/v1/guards" host::guards, Read, "What keeps the host from acting", 200 Page(of::<v::Guard>())),
         route!(POST "/api/v1/guards/{id}/approve" host::approve, Write, "Let a guard go", 200 One(of::<v::Guard>())).takes::<v::Approval>(),
         route!(GET "/api/v1/events" events::stream, Watch, "What happens, live (server-sent events)", 200 One(of::<LiveEvent>())),
+        route!(GET "/api/v1/map" map::map, Read, "Every node and GPU in columns, for the page", 200 One(of::<page::Map>())),
+        route!(GET "/api/v1/map/events" map::changes, Watch, "Changes of the map, a few times a second (server-sent events)", 200 One(of::<page::Now>())).asks(&[("after", "cursor of the map")]),
+        route!(GET "/api/v1/timeline" map::timeline, Read, "The last ten minutes, second by second", 200 One(of::<page::Timeline>())),
         route!(GET "/livez" host::livez, Health, "Whether the process lives", 200 Text("text/plain; charset=utf-8")),
         route!(GET "/readyz" host::readyz, Health, "Whether changes are accepted, and why not", 200 One(of::<host::Ready>())),
         route!(GET "/metrics" host::metrics, Health, "Counters for Prometheus", 200 Text("text/plain; version=0.0.4; charset=utf-8")),

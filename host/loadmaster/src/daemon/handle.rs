@@ -174,6 +174,35 @@ impl DaemonHandle {
         self.0.workshop.activate(request, registry)
     }
 
+    /// Asks a policy for the parts of its scores. On an instance of its own, so
+    /// that the one that decides is not disturbed. Blocks, not the core thread.
+    ///
+    /// # Errors
+    /// It cannot be had, or it faults.
+    pub fn explain(
+        &self,
+        member: &model::Member,
+        question: &engine::Question,
+        registry: &Registry,
+    ) -> Result<Vec<Vec<model::scaling::Part>>, SubmitError> {
+        let failed = |e: &dyn std::fmt::Display| SubmitError(format!("{}: {e}", member.policy));
+        let mut policy: Box<dyn engine::port::ScoringPolicy> =
+            match registry.get(&member.policy.digest) {
+                None => Box::new(engine::builtin::binpack::BuiltinBinpack::new()),
+                Some(record) => {
+                    let prepared = self.0.workshop.prepared(record).map_err(|e| failed(&e))?;
+                    let limits = prepared.profile().run();
+                    prepared
+                        .scoring(&member.settings, limits)
+                        .map_err(|e| failed(&e))?
+                }
+            };
+        policy
+            .set_context(&question.context)
+            .and_then(|()| policy.explain(&question.pod, question.rows()))
+            .map_err(|e| failed(&e))
+    }
+
     /// Uploads a component and waits until it is registered, durably. Blocks.
     ///
     /// # Errors
