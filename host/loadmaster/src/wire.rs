@@ -2,7 +2,7 @@
 //!
 //! `quantity` reads amounts like `500m` and `16Gi` exactly, `time` reads and
 //! writes RFC 3339. `node`, `pod`, `scaling` and `policy` describe what people
-//! send; `decision` and `view` what they get back; `problem` says no. `event`
+//! send, `limits` how large it may be; `decision` and `view` what they get back; `problem` says no. `event`
 //! and `object` are what the journal and the tree hold: JSON as well, because
 //! an audit must be able to read it without this program, and because a field
 //! can be added without a migration.
@@ -13,6 +13,7 @@
 mod bytes;
 pub mod decision;
 pub mod event;
+pub mod limits;
 pub mod node;
 pub mod object;
 pub mod pod;

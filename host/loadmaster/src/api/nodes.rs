@@ -72,6 +72,7 @@ pub(crate) async fn put(request: Request) -> Result<Response, Problem> {
         let text = format!("is {:?}, but the URL names {name:?}", node.name);
         return Err(Invalid::at("/name", text).into());
     }
+    node.check_size()?;
     let spec: NodeSpec = node.try_into()?;
     let conditions = request.conditions();
     let wanted = spec.clone();
@@ -134,6 +135,7 @@ pub(crate) async fn batch(request: Request) -> Result<Response, Problem> {
     let mut events = Vec::with_capacity(nodes.len());
     for (i, node) in nodes.into_iter().enumerate() {
         let under = |e: Invalid| if listed { e.under(i) } else { e };
+        node.check_size().map_err(under)?;
         let spec = NodeSpec::try_from(node).map_err(under)?;
         if !names.insert(spec.name.clone()) {
             let text = format!("{:?} is in the batch twice", spec.name);

@@ -90,7 +90,10 @@ pub(crate) async fn list_jobs(request: Request) -> Result<Response, Problem> {
 }
 
 pub(crate) async fn submit_job(request: Request) -> Result<Response, Problem> {
-    let spec: JobSpec = request.json::<Job>()?.try_into()?;
+    let job_body: Job = request.json()?;
+    let sized = job_body.template.check_size();
+    sized.map_err(|e| e.under("template"))?;
+    let spec: JobSpec = job_body.try_into()?;
     let id = spec.id.clone();
     let action = Action::Events(vec![Event::JobSubmit(Box::new(spec))]);
     let submission = Submission::new(action, move |v, _| {
@@ -197,7 +200,8 @@ pub(crate) async fn submit_pods(request: Request) -> Result<Response, Problem> {
     let (pods, listed) = many::<Pod>(&request)?;
     let mut specs = Vec::with_capacity(pods.len());
     for (i, pod) in pods.into_iter().enumerate() {
-        let spec = PodSpec::try_from(pod).map_err(|e| if listed { e.under(i) } else { e })?;
+        let checked = pod.check_size().and_then(|()| PodSpec::try_from(pod));
+        let spec = checked.map_err(|e| if listed { e.under(i) } else { e })?;
         specs.push(spec);
     }
     let names: Vec<String> = specs.iter().map(|p| p.name.clone()).collect();
