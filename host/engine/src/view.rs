@@ -229,6 +229,24 @@ impl Engine {
         (gpus, used)
     }
 
+    /// Arrival of the oldest waiting pod by reason, ms.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> BTreeMap<Reason, u64> {
+        let mut oldest = BTreeMap::new();
+        for (class, _) in self.queue.lengths() {
+            // The head of a line has the highest priority, not the longest wait.
+            let line = self.queue.line(class);
+            let Some(first) = line.map(|slot| self.pods.get(slot).submitted_ms).min() else {
+                continue;
+            };
+            oldest
+                .entry(self.waiting_reason(class))
+                .and_modify(|o: &mut u64| *o = first.min(*o))
+                .or_insert(first);
+        }
+        oldest
+    }
+
     /// The cluster in numbers.
     #[must_use]
     pub fn summary(&self) -> Summary {

@@ -2,7 +2,7 @@
 //!
 //! `cli` reads what was typed. `serve` starts the `daemon`, whose one thread
 //! owns the engine and the store, and puts the `api` in front of it; `wire`
-//! turns values into JSON and back. `policies` finds the policies a SPEC names,
+//! turns values into JSON and back; `page` is what a browser shows of it. `policies` finds the policies a SPEC names,
 //! the `bundled` ones among them. `replay` feeds real traces to an engine under
 //! virtual time.
 
@@ -10,6 +10,7 @@ pub mod api;
 pub mod bundled;
 pub mod cli;
 pub mod daemon;
+pub mod page;
 pub mod policies;
 pub mod replay;
 pub mod wire;
