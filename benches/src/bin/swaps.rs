@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use engine::{Config, Engine, Output};
 use lifecycle::{MemberRef, MemberRequest, PolicySetRequest};
@@ -17,6 +18,9 @@ use model::{Combine, Decision, Event, PolicyKind};
 use tests::{clusters, wasm};
 
 const NODES: u32 = 1_000;
+
+/// Distance of two swaps: time for decisions under each set.
+const BETWEEN: Duration = Duration::from_millis(2);
 
 /// What was sent, in order, and what was decided about it.
 type History = Vec<(u64, Vec<Event>, Vec<Arc<Decision>>)>;
@@ -35,8 +39,9 @@ fn request(name: &str) -> PolicySetRequest {
     }
 }
 
-fn submit(daemon: &DaemonHandle, stop: &AtomicBool) -> (History, u64) {
-    let (mut history, mut failed) = (Vec::new(), 0);
+/// History, failures, and how long each answer took in µs.
+fn submit(daemon: &DaemonHandle, stop: &AtomicBool) -> (History, u64, Vec<u64>) {
+    let (mut history, mut failed, mut waits) = (Vec::new(), 0, Vec::new());
     let mut running = std::collections::VecDeque::new();
     for i in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -50,7 +55,10 @@ fn submit(daemon: &DaemonHandle, stop: &AtomicBool) -> (History, u64) {
             let how = Finish::Succeeded;
             events.push(Event::PodFinished { name, how });
         }
-        match daemon.submit_blocking(events.clone()) {
+        let start = Instant::now();
+        let answer = daemon.submit_blocking(events.clone());
+        waits.push(start.elapsed().as_micros() as u64);
+        match answer {
             Ok(receipt) => {
                 failed += receipt
                     .decisions
@@ -63,7 +71,7 @@ fn submit(daemon: &DaemonHandle, stop: &AtomicBool) -> (History, u64) {
             Err(_) => failed += 1,
         }
     }
-    (history, failed)
+    (history, failed, waits)
 }
 
 /// Decisions that a twin with cleanly separated sets does not repeat.
@@ -74,7 +82,11 @@ fn mixed(history: &History, first: u64) -> u64 {
         twin.step(0, Event::NodePut(Box::new(clusters::node(i))), &mut out)
             .expect("a node");
     }
-    let sets = ["binpack", "spread"];
+    let sets = ["binpack", "spread"].map(wasm::prepared);
+    let start = |i: usize| {
+        let limits = sets[i].profile().run();
+        sets[i].scoring("{}", limits).expect("started")
+    };
     let (mut active, mut mixed) = (0, 0);
     for (at, events, decisions) in history {
         for event in events {
@@ -82,8 +94,8 @@ fn mixed(history: &History, first: u64) -> u64 {
                 && d.set_revision != active
             {
                 active = d.set_revision;
-                let name = sets[(active - first) as usize % 2];
-                twin.install_scoring(wasm::alone(active, wasm::scoring(name, "{}")));
+                let which = (active - first) as usize % 2;
+                twin.install_scoring(wasm::alone(active, start(which)));
             }
             out.clear();
             twin.step(*at, event.clone(), &mut out).expect("as before");
@@ -134,11 +146,13 @@ fn main() {
             .install_blocking(&request(name), "swap")
             .expect("swapped");
         pauses.push(receipt.swap_us.expect("a swap took place"));
+        std::thread::sleep(BETWEEN);
     }
     stop.store(true, Ordering::Relaxed);
-    let (history, failed) = submitter.join().expect("the submitter");
+    let (history, failed, mut waits) = submitter.join().expect("the submitter");
     daemon.shutdown();
     pauses.sort_unstable();
+    waits.sort_unstable();
     let sets = history
         .iter()
         .flat_map(|(.., d)| d.iter().map(|d| d.set_revision));
@@ -154,5 +168,11 @@ fn main() {
         pauses[count - 1],
         pauses[count * 99 / 100],
         pauses[count / 2]
+    );
+    println!(
+        "answer            longest {} us, p99 {} us, median {} us (cold passes after swaps included)",
+        waits[waits.len() - 1],
+        waits[waits.len() * 99 / 100],
+        waits[waits.len() / 2]
     );
 }
