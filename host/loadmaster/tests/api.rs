@@ -599,6 +599,14 @@ fn bad_input_is_refused_precisely_and_changes_nothing() {
     host.get("/api/v1/nodes?colour=red")
         .no(422, "InvalidRequest");
     host.get("/api/v1/pods/none/why").no(404, "NotFound");
+    let wide = json!({"name": "w", "capacity": {}, "labels": {"k": "x".repeat(70_000)}});
+    host.send("POST", "/api/v1/nodes:batch", json!([wide]))
+        .no(422, "InvalidRequest");
+    let zoned = json!({"capacity": {}, "zone": "z".repeat(64)});
+    let problem = host
+        .send("PUT", "/api/v1/nodes/z", zoned)
+        .no(422, "InvalidRequest");
+    assert_eq!(problem["errors"][0]["pointer"], "/zone");
 
     host.send("POST", "/api/v1/pods", pod("p", 1)).ok(201);
     let taken = host.send("POST", "/api/v1/pods", json!([pod("q", 1), pod("p", 1)]));

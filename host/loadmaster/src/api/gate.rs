@@ -157,10 +157,9 @@ async fn enter(
         let allow: Vec<&str> = routes.iter().map(|r| r.method).collect();
         let text = format!("{} has {}", request.uri().path(), allow.join(", "));
         let problem = Problem::new(ProblemKind::MethodNotAllowed, text);
-        return Err(Problem {
-            allow: Some(allow.join(", ")),
-            ..problem
-        });
+        return Err(problem.with(|p| {
+            p.allow = Some(allow.join(", "));
+        }));
     };
     let place = app.0.gate.enter(route.class)?;
     let time = match route.class {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::table::{Answer, Body, Route, Type, routes};
-use crate::wire::Problem;
+use crate::wire::problem::ProblemBody;
 
 fn reference(of: Type) -> Value {
     json!({"$ref": format!("#/components/schemas/{}", (of.name)())})
@@ -122,10 +122,10 @@ pub fn document() -> Value {
         (of.collect)(&mut schemas);
     }
     schemas.push((
-        <Problem as utoipa::ToSchema>::name().into_owned(),
-        <Problem as utoipa::PartialSchema>::schema(),
+        <ProblemBody as utoipa::ToSchema>::name().into_owned(),
+        <ProblemBody as utoipa::PartialSchema>::schema(),
     ));
-    <Problem as utoipa::ToSchema>::schemas(&mut schemas);
+    <ProblemBody as utoipa::ToSchema>::schemas(&mut schemas);
     let schemas: BTreeMap<String, Value> = schemas
         .into_iter()
         .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))

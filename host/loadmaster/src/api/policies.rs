@@ -181,10 +181,9 @@ fn expected(request: &Request, hook: &Hook) -> Result<Option<u64>, Problem> {
         None => {
             let text = format!("send If-Match: {present}, the hook's present ETag, or *");
             let problem = Problem::new(ProblemKind::RevisionRequired, text);
-            Err(Problem {
-                etag: Some(present),
-                ..problem
-            })
+            Err(problem.with(|p| {
+                p.etag = Some(present);
+            }))
         }
         Some("*") => Ok(None),
         Some(given) if given == present => Ok(Some(hook.revision)),

@@ -148,10 +148,9 @@ impl Conditions {
             None => {
                 let text = format!("send If-Match: {etag}, the object's present ETag, or *");
                 let problem = Problem::new(ProblemKind::RevisionRequired, text);
-                Err(Problem {
-                    etag: Some(etag.to_owned()),
-                    ..problem
-                })
+                Err(problem.with(|p| {
+                    p.etag = Some(etag.to_owned());
+                }))
             }
             Some("*") => Ok(()),
             Some(tag) if tag == etag => Ok(()),
@@ -181,12 +180,10 @@ impl Conditions {
 
 /// 412 with the object as it is now.
 pub(crate) fn stale<T: serde::Serialize>(text: &str, object: &T, etag: &str) -> Problem {
-    let problem = Problem::new(ProblemKind::RevisionConflict, text);
-    Problem {
-        current: serde_json::to_value(object).ok(),
-        etag: Some(etag.to_owned()),
-        ..problem
-    }
+    Problem::new(ProblemKind::RevisionConflict, text).with(|p| {
+        p.current = serde_json::to_value(object).ok();
+        p.etag = Some(etag.to_owned());
+    })
 }
 
 /// The revision of what an object says.

@@ -138,10 +138,9 @@ pub(crate) async fn samples(request: Request) -> Result<Response, Problem> {
         missing.map_or(Ok(()), |i| {
             let problem = unknown(&workloads[i]);
             let pointer = format!("/samples/{i}/workload");
-            Err(Problem {
-                errors: vec![Invalid::at(pointer, &problem.detail)],
-                ..problem
-            })
+            Err(problem.with(|p| {
+                p.errors = vec![Invalid::at(pointer, &p.detail)];
+            }))
         })
     });
     respond::perform(&request, submission).await

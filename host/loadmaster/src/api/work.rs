@@ -240,10 +240,9 @@ pub(crate) async fn submit_pods(request: Request) -> Result<Response, Problem> {
                 "/name".to_owned()
             };
             let problem = Problem::new(ProblemKind::AlreadyExists, &text);
-            Err(Problem {
-                errors: vec![Invalid::at(pointer, text)],
-                ..problem
-            })
+            Err(problem.with(|p| {
+                p.errors = vec![Invalid::at(pointer, text)];
+            }))
         })
     });
     respond::perform(&request, submission).await

@@ -25,7 +25,7 @@ pub struct SubmitError(pub String);
 
 impl From<Problem> for SubmitError {
     fn from(problem: Problem) -> Self {
-        Self(problem.detail)
+        Self(problem.detail.clone())
     }
 }
 

@@ -20,7 +20,6 @@ use super::{Invalid, bytes};
     missing_docs,
     reason = "one variant per variant of `engine::state::Object`"
 )]
-#[expect(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Object {
     Core(Core),
     Node {

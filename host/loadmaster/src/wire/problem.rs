@@ -120,9 +120,30 @@ kinds! {
         "It does not trust its own state, so it takes nothing away. GET /api/v1/guards says why; POST /api/v1/guards/{id}/approve ends it.";
 }
 
-/// The body of every answer that is not a success.
+/// The body of every answer that is not a success. Boxed: it travels as the
+/// error of functions that nearly always succeed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Problem(Box<ProblemBody>);
+
+impl std::ops::Deref for Problem {
+    type Target = ProblemBody;
+
+    fn deref(&self) -> &ProblemBody {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut ProblemBody {
+        &mut self.0
+    }
+}
+
+/// Fields of a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemBody {
     /// Page that explains it.
     #[serde(rename = "type")]
     pub type_url: String,
@@ -164,7 +185,7 @@ pub struct Problem {
 impl Problem {
     /// One occurrence.
     pub fn new(kind: ProblemKind, detail: impl ToString) -> Self {
-        Self {
+        Self(Box::new(ProblemBody {
             type_url: format!("/problems/{}", kind.slug()),
             title: kind.title().to_owned(),
             status: kind.status(),
@@ -181,7 +202,14 @@ impl Problem {
             )
             .then_some(1),
             allow: None,
-        }
+        }))
+    }
+
+    /// Changed by `change`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut ProblemBody)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// With a more specific code.
@@ -203,10 +231,7 @@ impl From<Invalid> for Problem {
             "" => error.detail.clone(),
             pointer => format!("{pointer}: {}", error.detail),
         };
-        Self {
-            errors: vec![error],
-            ..Self::new(ProblemKind::InvalidRequest, at)
-        }
+        Self::new(ProblemKind::InvalidRequest, at).with(|p| p.errors.push(error))
     }
 }
 
