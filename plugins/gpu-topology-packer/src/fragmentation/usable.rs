@@ -1,0 +1,476 @@
+//! How much of a node's free GPU share the expected pods can use, and how much of that a placement
+//! takes away.
+//!
+//! For one shape of `gpus` devices with `d` milli each, a node that can host it offers the share of
+//! the devices with at least `d` free; filled up with the shape ([`Mode::Fill`]) it also holds
+//! `min(slots, cpu / cpu of the shape)` pods. The devices enter only through three numbers a `d`
+//! ([`Terms`]), and the CPU only where it is short. So the shapes are laid out by `d`, then `gpus`,
+//! then CPU, with running sums: a group of shapes costs a few steps unless the node's CPU ends
+//! inside it, and all candidate devices share the walk.
+//!
+//! Everything is exact: divisions by a known number are multiplications with a rounded-up reciprocal
+//! wide enough for the range (tests go over all of it).
+
+use std::ops::Range;
+
+use super::{MAX_GPUS, Mode, Shape, WHOLE};
+
+/// What is left of a node besides its devices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Milli-cores, below 2^31.
+    pub(super) cpu: u32,
+    /// MiB.
+    pub(super) memory: i64,
+}
+
+/// The healthy devices of a node, those with equal free share together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Levels {
+    free: [u32; MAX_GPUS],
+    count: [u32; MAX_GPUS],
+    len: usize,
+    highest: u32,
+}
+
+impl Levels {
+    /// Counts one more device; returns the number of its level.
+    #[inline]
+    pub(super) fn add(&mut self, free: u32) -> usize {
+        let known = self.free[..self.len].iter().position(|&f| f == free);
+        let level = known.unwrap_or_else(|| {
+            self.free[self.len] = free;
+            self.highest = self.highest.max(free);
+            self.len += 1;
+            self.len - 1
+        });
+        self.count[level] += 1;
+        level
+    }
+
+    /// Free milli of the devices of each level, in the order in which they came.
+    pub(super) fn values(&self) -> &[u32] {
+        &self.free[..self.len]
+    }
+}
+
+/// `count` devices with `from` milli free that have `to` afterwards.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Move {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) count: u32,
+}
+
+/// What the devices offer pods that want `d` milli of a device.
+#[derive(Clone, Copy, Debug, Default)]
+struct Terms {
+    /// Devices with at least `d` free.
+    able: u32,
+    /// Free milli on those.
+    usable: u32,
+    /// How often `d` fits, device by device.
+    slots: u32,
+}
+
+impl Terms {
+    #[inline]
+    fn add(&mut self, size: &Size, free: u32, count: u32) {
+        if free >= size.milli {
+            self.able += count;
+            self.usable += free * count;
+            self.slots += size.slots(free) * count;
+        }
+    }
+
+    #[inline]
+    fn after(mut self, size: &Size, change: Move) -> Self {
+        let (mut gone, mut new) = (Self::default(), Self::default());
+        gone.add(size, change.from, change.count);
+        new.add(size, change.to, change.count);
+        self.able = self.able + new.able - gone.able;
+        self.usable = self.usable + new.usable - gone.usable;
+        self.slots = self.slots + new.slots - gone.slots;
+        self
+    }
+}
+
+/// Shapes that want the same share of each device.
+#[derive(Clone, Debug)]
+struct Size {
+    milli: u32,
+    /// `ceil(2^20 / milli)`.
+    reciprocal: u32,
+    /// In the view's groups.
+    groups: Range<usize>,
+}
+
+impl Size {
+    fn new(milli: u32) -> Self {
+        Self {
+            milli,
+            reciprocal: (1u32 << 20).div_ceil(milli),
+            groups: 0..0,
+        }
+    }
+
+    /// `free / milli` for up to 1023: the reciprocal is less than `milli <= 2^10` parts of 2^20 too
+    /// large, so the product stays below the next multiple.
+    #[inline]
+    fn slots(&self, free: u32) -> u32 {
+        (free * self.reciprocal) >> 20
+    }
+}
+
+/// Shapes that also want the same number of devices.
+#[derive(Clone, Debug)]
+struct Group {
+    gpus: u32,
+    /// `ceil(2^18 / gpus)`.
+    reciprocal: u32,
+    /// Milli of all devices of one pod.
+    request: i64,
+    /// Most CPU and memory that a shape of the group wants.
+    cpu_max: u32,
+    memory_max: i64,
+    weight: i64,
+    /// In the view's items.
+    items: Range<usize>,
+}
+
+impl Group {
+    /// `slots / gpus` for up to 16 devices with 1000 slots each.
+    #[inline]
+    fn pods(&self, slots: u32) -> u32 {
+        (slots * self.reciprocal) >> 18
+    }
+}
+
+/// One shape of a group; ascending CPU.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    cpu: u32,
+    by_cpu: Reciprocal,
+    memory: i64,
+    weight: i64,
+    /// Of this item and those before it.
+    weight_so_far: i64,
+    memory_so_far: i64,
+}
+
+/// Division of numbers below 2^31 by a fixed one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reciprocal {
+    factor: u64,
+    shift: u32,
+}
+
+impl Reciprocal {
+    /// `divisor` is not 0 and below 2^31. With `2^b >= divisor` the factor is `2^(31+b) / divisor`
+    /// rounded up: less than 2^32 + 1, and less than `divisor <= 2^b` parts too large.
+    fn new(divisor: u32) -> Self {
+        let shift = 31 + divisor.next_power_of_two().trailing_zeros();
+        Self {
+            factor: (1u64 << shift).div_ceil(u64::from(divisor)),
+            shift,
+        }
+    }
+
+    #[inline]
+    fn divide(self, n: u32) -> u32 {
+        ((u64::from(n) * self.factor) >> self.shift) as u32
+    }
+}
+
+/// A group on a node: weight of the hosted shapes, and pods that fit, times weight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Filled {
+    weight: i64,
+    pods: i64,
+    /// Weight of the shapes whose pods the devices limit: with one pod less on the devices, `pods` is
+    /// less by this.
+    limited: i64,
+}
+
+impl Filled {
+    /// `items` filled into the room, at most `most` pods for the devices.
+    #[inline]
+    fn new(items: &[Item], room: Room, most: u32) -> Self {
+        let mut hosted = items;
+        if items.last().is_some_and(|i| i.cpu > room.cpu) {
+            hosted = &items[..items.partition_point(|i| i.cpu <= room.cpu)];
+        }
+        let Some(last) = hosted.last() else {
+            return Self::default();
+        };
+        if last.memory_so_far > room.memory {
+            return Self::by_item(hosted, room, most);
+        }
+        let weight = last.weight_so_far;
+        let mut pods = weight * i64::from(most);
+        let enough = u64::from(room.cpu);
+        while let [rest @ .., item] = hosted
+            && u64::from(item.cpu) * u64::from(most) > enough
+        {
+            pods -= item.weight * i64::from(most - item.by_cpu.divide(room.cpu));
+            hosted = rest;
+        }
+        Self {
+            weight,
+            pods,
+            limited: hosted.last().map_or(0, |i| i.weight_so_far),
+        }
+    }
+
+    /// The same where memory is too short for some, which running sums cannot see.
+    #[cold]
+    fn by_item(items: &[Item], room: Room, most: u32) -> Self {
+        let mut filled = Self::default();
+        for item in items.iter().filter(|i| i.memory <= room.memory) {
+            filled.weight += item.weight;
+            if u64::from(item.cpu) * u64::from(most) > u64::from(room.cpu) {
+                filled.pods += item.weight * i64::from(item.by_cpu.divide(room.cpu));
+            } else {
+                filled.pods += item.weight * i64::from(most);
+                filled.limited += item.weight;
+            }
+        }
+        filled
+    }
+
+    /// With one pod less on the devices.
+    #[inline]
+    fn one_less(self) -> i64 {
+        self.pods - self.limited
+    }
+}
+
+/// The expected shapes that accept one model of GPU, laid out for one walk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    mode: Option<Mode>,
+    /// Ascending.
+    sizes: Vec<Size>,
+    /// Of one size, ascending by devices.
+    groups: Vec<Group>,
+    items: Vec<Item>,
+}
+
+impl View {
+    /// Of the shapes given, those a device can ever serve.
+    pub(super) fn new<'a>(mode: Mode, shapes: impl Iterator<Item = &'a Shape>) -> Self {
+        let servable = |s: &&Shape| {
+            (1..=WHOLE).contains(&s.request.gpu_milli)
+                && (1..=MAX_GPUS as u32).contains(&s.request.gpus)
+                && s.request.cpu <= i64::from(i32::MAX)
+                && s.weight > 0
+        };
+        // The published score knows no memory.
+        let memory = |s: &Shape| match mode {
+            Mode::Published => 0,
+            Mode::Fill => s.request.memory,
+        };
+        let mut shapes: Vec<_> = shapes
+            .filter(servable)
+            .map(|s| {
+                let r = s.request;
+                (
+                    r.gpu_milli as u32,
+                    r.gpus,
+                    r.cpu.max(0) as u32,
+                    memory(s),
+                    s.weight,
+                )
+            })
+            .collect();
+        shapes.sort_unstable();
+        let mut view = Self {
+            mode: Some(mode),
+            ..Self::default()
+        };
+        for (milli, gpus, cpu, memory, weight) in shapes {
+            view.push(milli, gpus);
+            view.push_item(cpu, memory, weight);
+        }
+        view
+    }
+
+    /// Starts a size and a group where the shapes before were others.
+    fn push(&mut self, milli: u32, gpus: u32) {
+        let new_size = self.sizes.last().is_none_or(|s| s.milli != milli);
+        if new_size {
+            let groups = self.groups.len()..self.groups.len();
+            self.sizes.push(Size {
+                groups,
+                ..Size::new(milli)
+            });
+        }
+        if new_size || self.groups.last().is_none_or(|g| g.gpus != gpus) {
+            self.groups.push(Group {
+                gpus,
+                reciprocal: (1u32 << 18).div_ceil(gpus),
+                request: i64::from(milli * gpus),
+                cpu_max: 0,
+                memory_max: 0,
+                weight: 0,
+                items: self.items.len()..self.items.len(),
+            });
+        }
+        if let Some(size) = self.sizes.last_mut() {
+            size.groups.end = self.groups.len();
+        }
+    }
+
+    fn push_item(&mut self, cpu: u32, memory: i64, weight: i64) {
+        let Some(group) = self.groups.last_mut() else {
+            return;
+        };
+        group.cpu_max = cpu;
+        group.memory_max = group.memory_max.max(memory);
+        group.weight += weight;
+        let items = &mut self.items[group.items.clone()];
+        if let Some(same) = items
+            .last_mut()
+            .filter(|i| (i.cpu, i.memory) == (cpu, memory))
+        {
+            same.weight += weight;
+            same.weight_so_far = group.weight;
+            return;
+        }
+        self.items.push(Item {
+            cpu,
+            by_cpu: Reciprocal::new(cpu.max(1)),
+            memory,
+            weight,
+            weight_so_far: group.weight,
+            memory_so_far: group.memory_max,
+        });
+        group.items.end = self.items.len();
+    }
+
+    /// Adds to `lost` how much less the expected pods can use, times their weight, once the room has
+    /// shrunk from `before` to `after` and devices have changed. One element of `lost` a change, or
+    /// a single one for all changes together.
+    pub(super) fn add_lost(
+        &self,
+        levels: &Levels,
+        (before, after): (Room, Room),
+        changes: &[Move],
+        lost: &mut [i64],
+    ) {
+        let fill = self.mode == Some(Mode::Fill);
+        let mut then = [Terms::default(); MAX_GPUS];
+        let then = &mut then[..lost.len().min(MAX_GPUS)];
+        for size in &self.sizes {
+            if size.milli > levels.highest {
+                return; // no device serves this size or a larger one
+            }
+            let mut now = Terms::default();
+            for (free, count) in levels.free.iter().zip(&levels.count).take(levels.len) {
+                now.add(size, *free, *count);
+            }
+            match (&mut *then, changes) {
+                ([all], changes) => {
+                    *all = changes.iter().fold(now, |t, c| t.after(size, *c));
+                }
+                (each, changes) => {
+                    for (t, change) in each.iter_mut().zip(changes) {
+                        *t = now.after(size, *change);
+                    }
+                }
+            }
+            for group in &self.groups[size.groups.clone()] {
+                if now.able < group.gpus {
+                    break;
+                }
+                if fill {
+                    self.add_fill(group, (before, after), now, then, lost);
+                } else {
+                    self.add_published(group, (before, after), now, then, lost);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn add_published(
+        &self,
+        group: &Group,
+        (before, after): (Room, Room),
+        now: Terms,
+        then: &[Terms],
+        lost: &mut [i64],
+    ) {
+        let items = &self.items[group.items.clone()];
+        let weight = |room: Room| {
+            if group.cpu_max <= room.cpu {
+                return group.weight;
+            }
+            let hosted = items.partition_point(|i| i.cpu <= room.cpu);
+            items[..hosted].last().map_or(0, |i| i.weight_so_far)
+        };
+        let had = weight(before) * i64::from(now.usable);
+        let weight = weight(after);
+        for (lost, then) in lost.iter_mut().zip(then) {
+            *lost += had;
+            if then.able >= group.gpus {
+                *lost -= weight * i64::from(then.usable);
+            }
+        }
+    }
+
+    #[inline]
+    fn add_fill(
+        &self,
+        group: &Group,
+        (before, after): (Room, Room),
+        now: Terms,
+        then: &[Terms],
+        lost: &mut [i64],
+    ) {
+        let most = group.pods(now.slots);
+        let usable = i64::from(now.usable);
+        let wanted = u64::from(group.cpu_max) * u64::from(most);
+        if wanted <= u64::from(after.cpu) && group.memory_max <= after.memory {
+            // Only the devices limit, before and after.
+            let had = usable + group.request * i64::from(most);
+            for (lost, then) in lost.iter_mut().zip(then) {
+                let mut has = 0;
+                if then.able >= group.gpus {
+                    let pods = group.pods(then.slots);
+                    has = i64::from(then.usable) + group.request * i64::from(pods);
+                }
+                *lost += group.weight * (had - has);
+            }
+            return;
+        }
+        let items = &self.items[group.items.clone()];
+        let filled = Filled::new(items, before, most);
+        if filled.weight == 0 {
+            return;
+        }
+        let had = usable * filled.weight + group.request * filled.pods;
+        let mut known: Option<(u32, Filled)> = None;
+        for (lost, then) in lost.iter_mut().zip(then) {
+            *lost += had;
+            if then.able < group.gpus {
+                continue;
+            }
+            // Taking a share from one device or another leaves numbers of pods that differ by one.
+            let most = group.pods(then.slots);
+            let (weight, pods) = match known {
+                Some((m, f)) if m == most => (f.weight, f.pods),
+                Some((m, f)) if m == most + 1 => (f.weight, f.one_less()),
+                _ => {
+                    let filled = Filled::new(items, after, most);
+                    known = Some((most, filled));
+                    (filled.weight, filled.pods)
+                }
+            };
+            *lost -= i64::from(then.usable) * weight + group.request * pods;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
