@@ -4,8 +4,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::client::SERVER;
 use super::output::{Colour, Format};
-use super::{inspect, replay};
+use super::{cluster, demo, explain, inspect, node, policy, replay, scaling, serve, storage, work};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Cyan.on_default().bold())
@@ -17,8 +18,8 @@ const EXAMPLES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 refused, 4 conflict, 5 unreachable, 6 policy fault
 
 Examples:
-  loadmaster replay openb --nodes nodes.csv --pods pods_default.csv --policy scoring=gpu-topology-packer
-  loadmaster inspect gpu-topology-packer";
+  loadmaster demo
+  loadmaster replay openb --nodes nodes.csv --pods pods_default.csv --policy scoring=gpu-topology-packer";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -28,14 +29,28 @@ Examples:
 /// Schedules GPU clusters with policies that run in a sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "loadmaster", version, about, styles = STYLES, after_help = EXAMPLES)]
-#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    term_width = 0
+)]
 pub struct Cli {
     /// How data is printed
-    #[arg(short, long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        value_name = "FORMAT"
+    )]
     pub output: Format,
     /// When to use colour
     #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
     pub color: Colour,
+    /// Host to talk to
+    #[arg(long, global = true, value_name = "URL", env = "LOADMASTER_SERVER", default_value = SERVER)]
+    pub server: String,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -44,16 +59,71 @@ pub struct Cli {
 /// Everything `loadmaster` can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Watch policies pack a generated GPU cluster, and one swapped live.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Options),
+    /// Run the host: decide, keep, and answer over HTTP.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Serve),
+    /// Show the settings of the host.
+    #[command(subcommand, after_help = serve::CONFIG)]
+    Config(serve::ConfigVerb),
     /// Run a recorded trace through policies, side by side.
     #[command(subcommand, after_help = replay::EXAMPLES)]
     Replay(replay::Replay),
+    /// Why a pod waits, and what would let it run.
+    #[command(after_help = explain::WHY)]
+    Why(explain::WhyOptions),
+    /// Read decisions: score tables, and what decided them.
+    #[command(subcommand, after_help = explain::DECISION)]
+    Decision(explain::DecisionVerb),
+    /// Upload, activate and roll back policies.
+    #[command(subcommand, after_help = policy::EXAMPLES)]
+    Policy(policy::Policy),
+    /// Add, list, cordon and remove nodes.
+    #[command(subcommand, after_help = node::EXAMPLES)]
+    Node(node::Node),
+    /// Submit, list, scale and delete jobs.
+    #[command(subcommand, after_help = work::JOB)]
+    Job(work::Job),
+    /// Submit, list and end pods.
+    #[command(subcommand, after_help = work::POD)]
+    Pod(work::Pod),
+    /// Replicas over time.
+    #[command(subcommand, after_help = scaling::EXAMPLES)]
+    Scaling(scaling::Scaling),
+    /// What people know in advance about loads.
+    #[command(subcommand, after_help = scaling::CALENDAR)]
+    Calendar(scaling::Calendar),
+    /// The cluster in numbers.
+    #[command(after_help = cluster::STATUS)]
+    Status,
+    /// Show or declare the state of the whole cluster.
+    #[command(after_help = cluster::MODE)]
+    Mode {
+        /// State to declare
+        #[arg(value_enum)]
+        mode: Option<cluster::Mode>,
+    },
+    /// What keeps the host from acting.
+    #[command(subcommand, after_help = cluster::GUARD)]
+    Guard(cluster::Guard),
+    /// Watch what happens, live.
+    #[command(after_help = cluster::EVENTS)]
+    Events(cluster::Events),
+    /// Check the journal of a data directory.
+    #[command(subcommand, after_help = storage::JOURNAL)]
+    Journal(storage::Journal),
+    /// Export and restore the state of a host.
+    #[command(subcommand, after_help = storage::SNAPSHOT)]
+    Snapshot(storage::Snapshot),
     /// Show what a policy component is, may do, and reads.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Options),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS)]
     Completions {
-        /// Shell.
+        /// Shell
         shell: Shell,
     },
 }

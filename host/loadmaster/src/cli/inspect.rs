@@ -101,13 +101,22 @@ fn text(v: &Value, style: Style) -> String {
     let mut line = |name: &str, value: &str| {
         text += &format!("  {name:<10} {value}\n");
     };
-    line("contract", &format!("loadmaster:policy@{}", field("contract")));
+    line(
+        "contract",
+        &format!("loadmaster:policy@{}", field("contract")),
+    );
     line("digest", field("digest"));
-    line("size", &format!("{} bytes", grouped(v["bytes"].as_u64().unwrap_or(0))));
+    line(
+        "size",
+        &format!("{} bytes", grouped(v["bytes"].as_u64().unwrap_or(0))),
+    );
     for (at, can) in strings(&v["capabilities"]).iter().enumerate() {
         line(if at == 0 { "it" } else { "" }, can);
     }
-    let limits = v["limits"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let limits = v["limits"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for (at, limit) in limits.iter().enumerate() {
         let number = |key: &str| grouped(limit[key].as_u64().unwrap_or(0));
         let share = format!(
@@ -122,12 +131,16 @@ fn text(v: &Value, style: Style) -> String {
     if !columns.is_empty() {
         line("reads", &columns.join(" "));
     }
-    let properties = v["settings_schema"]["properties"].as_object();
+    text + &settings_text(&v["settings_schema"], style)
+}
+
+/// The settings of a schema, one with its default and meaning after the other.
+pub(super) fn settings_text(schema: &Value, style: Style) -> String {
+    let properties = schema["properties"].as_object();
     let Some(properties) = properties.filter(|p| !p.is_empty()) else {
-        line("settings", "none");
-        return text;
+        return format!("  {:<10} none\n", "settings");
     };
-    text += "\n  settings\n";
+    let mut text = String::from("\n  settings\n");
     for (name, schema) in properties {
         let choices = strings(&schema["enum"]).join(" | ");
         let kind = if choices.is_empty() {

@@ -126,10 +126,11 @@ impl Out {
     pub fn print(&self, text: &str) -> Outcome {
         let mut out = std::io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(Exit::Failed, "cannot write to the standard output")
-                    .hint(e.to_string()))
-            }
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+                Exit::Failed,
+                "cannot write to the standard output",
+            )
+            .hint(e.to_string())),
             _ => Ok(()),
         }
     }

@@ -131,7 +131,11 @@ impl Common {
         for part in self.seed.split(',') {
             let (from, to) = part.trim().split_once("..").unwrap_or((part, part));
             let from: u64 = from.trim().parse().map_err(|_| wrong())?;
-            let to: u64 = to.trim_start_matches('=').trim().parse().map_err(|_| wrong())?;
+            let to: u64 = to
+                .trim_start_matches('=')
+                .trim()
+                .parse()
+                .map_err(|_| wrong())?;
             if to < from || to - from >= RUNS_MAX as u64 {
                 return Err(wrong());
             }

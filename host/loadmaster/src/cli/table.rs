@@ -178,6 +178,8 @@ zone b
 n2        128   ± 1
 ";
         assert_eq!(table.text(Style::PLAIN), expected);
-        assert!(table.html().contains("<td colspan=\"3\"") || table.html().contains("colspan=\"3\""));
+        assert!(
+            table.html().contains("<td colspan=\"3\"") || table.html().contains("colspan=\"3\"")
+        );
     }
 }

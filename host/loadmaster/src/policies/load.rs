@@ -143,9 +143,9 @@ impl LoadError {
                     .collect();
                 Some(suggestion(name, &known, "shipped"))
             }
-            Self::OtherVersion { name, .. } => {
-                Some(format!("write {name} without @version, or give a .wasm file"))
-            }
+            Self::OtherVersion { name, .. } => Some(format!(
+                "write {name} without @version, or give a .wasm file"
+            )),
             Self::OtherKind { is, .. } => Some(format!("write {is}= in front")),
             Self::Prepare { .. } => {
                 Some("`loadmaster inspect FILE.wasm` says what is inside".to_owned())
@@ -374,7 +374,12 @@ fn cache() -> Option<(PathBuf, Result<ArtifactKey, KeyError>)> {
     let writable = [&code, &data]
         .iter()
         .all(|dir| std::fs::create_dir_all(dir).is_ok());
-    writable.then(|| (code, ArtifactKey::load_or_create(&data.join("artifact.key"))))
+    writable.then(|| {
+        (
+            code,
+            ArtifactKey::load_or_create(&data.join("artifact.key")),
+        )
+    })
 }
 
 /// Reads a component, refusing what no profile would take before reading it.

@@ -125,7 +125,11 @@ impl Chart {
         let upper = band.iter().map(|(x, _, high)| (*x, *high));
         let lower = band.iter().rev().map(|(x, low, _)| (*x, *low));
         let path = self.path(upper.chain(lower));
-        let _ = write!(out, r#"<path class="band c{}" d="{path}Z"/>"#, line.colour % 8);
+        let _ = write!(
+            out,
+            r#"<path class="band c{}" d="{path}Z"/>"#,
+            line.colour % 8
+        );
     }
 
     fn line(&self, out: &mut String, line: &Line) {
@@ -174,11 +178,7 @@ impl Chart {
             .filter_map(|line| {
                 let mut inside = line.points.iter().filter(|(x, y)| self.inside(*x, *y));
                 let (x, y) = inside.next_back()?;
-                Some((
-                    self.py(y.clamp(self.y.0, self.y.1)),
-                    self.px(*x),
-                    line,
-                ))
+                Some((self.py(y.clamp(self.y.0, self.y.1)), self.px(*x), line))
             })
             .collect();
         names.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -262,9 +262,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        let texts = |from, to| -> Vec<String> {
-            ticks(from, to).into_iter().map(|(_, t)| t).collect()
-        };
+        let texts =
+            |from, to| -> Vec<String> { ticks(from, to).into_iter().map(|(_, t)| t).collect() };
         assert_eq!(texts(60.0, 130.0), ["60", "80", "100", "120"]);
         assert_eq!(texts(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
     }

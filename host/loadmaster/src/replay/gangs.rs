@@ -6,9 +6,9 @@ use cluster::gangs::{GangError, GangReport, Order, simulate};
 use cluster::trace::philly::{ClusterSpec, GangJob};
 use serde_json::{Value, json};
 
+use super::cost::Spread;
 use super::digest::DecisionDigest;
 use super::openb::{fuel_json, rounded};
-use super::cost::Spread;
 
 /// What one order gave.
 #[derive(Debug, Clone)]

@@ -48,7 +48,11 @@ fn every_help_ends_with_two_examples_that_parse() {
                 .find(|part| part.starts_with("loadmaster "))
                 .unwrap_or_else(|| panic!("not an example: {example:?}"));
             let parsed = super::command().try_get_matches_from(words(ours));
-            assert!(parsed.is_ok(), "{example:?} of {path}: {}", parsed.unwrap_err());
+            assert!(
+                parsed.is_ok(),
+                "{example:?} of {path}: {}",
+                parsed.unwrap_err()
+            );
         }
     });
 }
@@ -58,7 +62,11 @@ fn every_option_says_what_it_is_for() {
     every_command(&command(), "loadmaster", &mut |path, command| {
         assert!(command.get_about().is_some(), "{path} has no description");
         for arg in command.get_arguments() {
-            assert!(arg.get_help().is_some(), "{path} {} has no help", arg.get_id());
+            assert!(
+                arg.get_help().is_some(),
+                "{path} {} has no help",
+                arg.get_id()
+            );
         }
     });
 }

@@ -97,7 +97,11 @@ pub(super) fn run(options: &Options, out: &Out) -> Outcome {
     });
     let heading = format!(
         "{}   {} jobs · {} nodes × {} GPUs",
-        options.jobs.file_name().unwrap_or_default().to_string_lossy(),
+        options
+            .jobs
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy(),
         grouped(jobs.len() as u64),
         spec.nodes,
         spec.gpus_per_node
@@ -146,7 +150,10 @@ fn table(columns: &[Column], known: &[PublishedGangs]) -> Table {
             table.row(published_row(p, &format!("  {}*", p.policy)));
         }
     }
-    let ours: Vec<_> = columns.iter().filter_map(|c| c.run.published_as()).collect();
+    let ours: Vec<_> = columns
+        .iter()
+        .filter_map(|c| c.run.published_as())
+        .collect();
     let others: Vec<_> = known
         .iter()
         .filter(|p| !ours.contains(&p.policy.as_str()))

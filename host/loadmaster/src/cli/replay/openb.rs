@@ -88,8 +88,8 @@ pub(super) fn run(options: &Options, out: &Out) -> Outcome {
     bar.set_message("replaying");
     let runs = spread(&tasks, common.threads(), |(choice, seed)| {
         let costs = Costs::default();
-        let set = scoring_set(&choices[*choice].policies, |p| costs.meter(p))
-            .map_err(RunError::Load)?;
+        let set =
+            scoring_set(&choices[*choice].policies, |p| costs.meter(p)).map_err(RunError::Load)?;
         fill(&trace, inflate_milli, *seed, set, &costs, &|n| bar.inc(n)).map_err(RunError::Fill)
     });
     bar.finish_and_clear();
@@ -202,7 +202,11 @@ fn table(columns: &[Column], known: &[PublishedFill]) -> Table {
             .collect();
         let best = best_of(means.iter().map(|m| m.map(|m| m.0)), true);
         let mut cells = vec![format!("  at {bin} % asked for")];
-        cells.extend(means.iter().map(|m| m.map_or("–".to_owned(), |(m, sd)| shown(m, sd))));
+        cells.extend(
+            means
+                .iter()
+                .map(|m| m.map_or("–".to_owned(), |(m, sd)| shown(m, sd))),
+        );
         table.best(cells, best);
     }
     table.part("Free GPU that usual pods cannot use, % of the free");
@@ -217,7 +221,11 @@ fn table(columns: &[Column], known: &[PublishedFill]) -> Table {
             .collect();
         let best = best_of(means.iter().map(|m| m.map(|m| m.0)), false);
         let mut cells = vec![format!("  at {bin} % asked for")];
-        cells.extend(means.iter().map(|m| m.map_or("–".to_owned(), |(m, sd)| shown(m, sd))));
+        cells.extend(
+            means
+                .iter()
+                .map(|m| m.map_or("–".to_owned(), |(m, sd)| shown(m, sd))),
+        );
         table.best(cells, best);
     }
     table.part("Pods, mean of a run");
@@ -231,7 +239,10 @@ fn table(columns: &[Column], known: &[PublishedFill]) -> Table {
         stat(c, |r| Some(value(r) as f64)).map_or(0.0, |s| s.mean)
     };
     line("arrived", &|c| grouped(mean(c, |r| r.arrived) as u64));
-    line("without a place", &|c| grouped(mean(c, Fill::failed) as u64));
+    line(
+        "without a place",
+        &|c| grouped(mean(c, Fill::failed) as u64),
+    );
     line("faults, all runs", &|c| {
         grouped(c.runs.iter().map(|r| r.faults).sum())
     });
@@ -260,7 +271,9 @@ fn table(columns: &[Column], known: &[PublishedFill]) -> Table {
         }
     });
     line("Decision digest, first seed", &|c| {
-        c.runs.first().map_or_else(String::new, |r| short_digest(&r.digest))
+        c.runs
+            .first()
+            .map_or_else(String::new, |r| short_digest(&r.digest))
     });
     table
 }
@@ -276,7 +289,9 @@ fn best_of(values: impl Iterator<Item = Option<f64>>, largest: bool) -> Vec<usiz
     };
     // Shown with two digits: what looks the same is the same.
     let is_best = |v: &Option<f64>| v.is_some_and(|v| (v - best).abs() < 0.005);
-    let hits: Vec<usize> = (0..values.len()).filter(|at| is_best(&values[*at])).collect();
+    let hits: Vec<usize> = (0..values.len())
+        .filter(|at| is_best(&values[*at]))
+        .collect();
     if hits.len() == values.len() {
         return Vec::new();
     }
@@ -352,9 +367,15 @@ fn report(heading: &str, columns: &[Column], known: &[PublishedFill]) -> Report 
         y_label: "GPUs in use, %".to_owned(),
         x: (70.0, last),
         y: (70.0, 100.0),
-        lines: charted(|m| m.alloc_pct, |p| {
-            p.alloc.iter().map(|(x, m)| (f64::from(*x), m.mean)).collect()
-        }),
+        lines: charted(
+            |m| m.alloc_pct,
+            |p| {
+                p.alloc
+                    .iter()
+                    .map(|(x, m)| (f64::from(*x), m.mean))
+                    .collect()
+            },
+        ),
     };
     let frag = Chart {
         title: "Unusable share of the free GPUs by load".to_owned(),
@@ -362,9 +383,15 @@ fn report(heading: &str, columns: &[Column], known: &[PublishedFill]) -> Report 
         y_label: "unusable for usual pods, % of the free GPU".to_owned(),
         x: (0.0, last),
         y: (0.0, 100.0),
-        lines: charted(|m| m.frag_ratio_pct, |p| {
-            p.frag.iter().map(|(x, m)| (f64::from(*x), m.mean)).collect()
-        }),
+        lines: charted(
+            |m| m.frag_ratio_pct,
+            |p| {
+                p.frag
+                    .iter()
+                    .map(|(x, m)| (f64::from(*x), m.mean))
+                    .collect()
+            },
+        ),
     };
     let mut facts = Vec::new();
     for column in columns {

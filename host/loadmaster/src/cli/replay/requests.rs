@@ -113,7 +113,11 @@ pub(super) fn run(options: &Options, out: &Out) -> Outcome {
     let service = &rows[0].run.service;
     let heading = format!(
         "{}   {} steps of {}, the last {} decided · one replica serves {} a step · at least {}",
-        options.series.file_name().unwrap_or_default().to_string_lossy(),
+        options
+            .series
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy(),
         grouped(series.values.len() as u64),
         duration(series.step_s as f64),
         grouped(steps as u64),
@@ -252,7 +256,10 @@ fn table(rows: &[Row], choices: usize) -> Table {
         let start = duration(group[0].run.service.start_up_s as f64);
         table.part(format!("start-up {start}"));
         let least = |value: fn(&Scaled) -> f64| {
-            group.iter().map(|r| value(&r.run)).fold(f64::INFINITY, f64::min)
+            group
+                .iter()
+                .map(|r| value(&r.run))
+                .fold(f64::INFINITY, f64::min)
         };
         let short = least(|r| r.report.under_pct);
         let cost = least(|r| r.pod_minutes);
@@ -299,7 +306,9 @@ fn remarks(rows: &[Row], choices: usize) -> String {
         "◂ marks the better on each axis: shortfall (mean missing share of the replicas needed) and cost (pod-minutes, starting replicas included).",
     );
     for group in rows.chunks(choices.max(1)) {
-        let [first, others @ ..] = group else { continue };
+        let [first, others @ ..] = group else {
+            continue;
+        };
         for other in others {
             let (a, b) = (&first.run, &other.run);
             let less_short = b.report.under_pct - a.report.under_pct;

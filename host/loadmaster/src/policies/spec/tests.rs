@@ -2,10 +2,7 @@ use super::*;
 
 fn check(text: &str, expected: &str) {
     let found = match text.parse::<PolicyRef>() {
-        Ok(p) => format!(
-            "{} {:?} {} {}",
-            p.kind, p.source, p.settings, p.weight
-        ),
+        Ok(p) => format!("{} {:?} {} {}", p.kind, p.source, p.settings, p.weight),
         Err(e) => format!("error: {e}; hint: {}", e.hint()),
     };
     assert_eq!(found, expected, "{text}");
@@ -91,7 +88,10 @@ fn specs_are_joined_with_a_plus_before_a_kind() {
         shown,
         ["scoring=binpack?a=1+1*0.5", "scoring=spread", "admission=x"]
     );
-    assert_eq!(PolicyRef::parse_joined("scoring=a+b.wasm").unwrap().len(), 1);
+    assert_eq!(
+        PolicyRef::parse_joined("scoring=a+b.wasm").unwrap().len(),
+        1
+    );
     assert!(PolicyRef::parse_joined("scoring=a+scoring=").is_err());
 }
 
@@ -99,7 +99,10 @@ fn specs_are_joined_with_a_plus_before_a_kind() {
 fn a_typo_finds_its_word_and_nonsense_does_not() {
     let known = ["binpack", "spread", "gpu-topology-packer"];
     assert_eq!(nearest("binpak", known), Some("binpack"));
-    assert_eq!(nearest("gpu-topolgy-paker", known), Some("gpu-topology-packer"));
+    assert_eq!(
+        nearest("gpu-topolgy-paker", known),
+        Some("gpu-topology-packer")
+    );
     assert_eq!(nearest("zebra", known), None);
     assert_eq!(nearest("", known), None);
 }
