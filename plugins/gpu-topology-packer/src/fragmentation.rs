@@ -302,7 +302,7 @@ fn views(mode: Mode, shapes: &[Shape]) -> (Vec<View>, [u8; MODELS]) {
 struct Devices {
     levels: Levels,
     /// Of each level the first device that the pod could have, as a bit; 0 if there is none.
-    first: [u16; MAX_GPUS],
+    first: [u16; MAX_GPUS + 1],
     /// Bit i set: the pod could have device i.
     usable: u16,
     healthy: u32,
@@ -313,8 +313,8 @@ struct Devices {
 impl Devices {
     fn new(pod: &Request, row: &Row<'_>) -> Self {
         let mut devices = Self {
-            levels: Levels::default(),
-            first: [0; MAX_GPUS],
+            levels: Levels::new(),
+            first: [0; MAX_GPUS + 1],
             usable: 0,
             healthy: 0,
             left: 0,

@@ -223,7 +223,7 @@ fn row_costs() {
             request: Request {
                 cpu: r.pick(&[1, 2, 3, 4, 6, 8, 8, 12, 16, 32]) * r.pick(&[990, 1000, 1050]),
                 memory: r.memory().min(100_000),
-                gpu_milli: r.pick(&[1000, 1000, 1000, 500, 320, 470, 810, 250, 190, 60, 680]),
+                gpu_milli: (100 + 35 * r.below(46) as i64).min(1000),
                 gpus: 1,
                 models: r.pick(&[u64::MAX, u64::MAX, u64::MAX, 0b11, 0b10]),
             },
@@ -241,7 +241,7 @@ fn row_costs() {
             nodes: 300,
         });
         let free: Vec<[u16; 8]> = (0..ROWS)
-            .map(|_| [0; 8].map(|_| r.pick(&[0, 0, 0, 1000, 1000, 1000, 500, 180])))
+            .map(|_| [0; 8].map(|_| r.pick(&[0, 0, 0, 1000, 1000, 350, 500, 180, 730])))
             .collect();
         let rows: Vec<Row<'_>> = free
             .iter()

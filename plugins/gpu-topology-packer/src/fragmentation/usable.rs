@@ -24,31 +24,47 @@ pub(super) struct Room {
     pub(super) memory: i64,
 }
 
-/// The healthy devices of a node, those with equal free share together.
-#[derive(Clone, Copy, Debug, Default)]
+/// The healthy devices of a node with anything free, some of those with equal free share together.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Levels {
-    free: [u32; MAX_GPUS],
-    count: [u32; MAX_GPUS],
+    /// The first level are the entirely free devices.
+    free: [u32; MAX_GPUS + 1],
+    count: [u32; MAX_GPUS + 1],
     len: usize,
     highest: u32,
 }
 
 impl Levels {
-    /// Counts one more device; returns the number of its level.
+    pub(super) fn new() -> Self {
+        let mut free = [0; MAX_GPUS + 1];
+        free[0] = WHOLE as u32;
+        Self {
+            free,
+            count: [0; MAX_GPUS + 1],
+            len: 1,
+            highest: 0,
+        }
+    }
+
+    /// Counts one more of at most [`MAX_GPUS`] devices; returns the number of its level.
     #[inline]
     pub(super) fn add(&mut self, free: u32) -> usize {
-        let known = self.free[..self.len].iter().position(|&f| f == free);
-        let level = known.unwrap_or_else(|| {
+        // Equal neighbours are what a CPU-only pod sees; looking further costs more than it saves.
+        let level = if free == self.free[0] {
+            0
+        } else if free == self.free[self.len - 1] {
+            self.len - 1
+        } else {
             self.free[self.len] = free;
-            self.highest = self.highest.max(free);
             self.len += 1;
             self.len - 1
-        });
+        };
+        self.highest = self.highest.max(free);
         self.count[level] += 1;
         level
     }
 
-    /// Free milli of the devices of each level, in the order in which they came.
+    /// Free milli of the devices of each level.
     pub(super) fn values(&self) -> &[u32] {
         &self.free[..self.len]
     }
@@ -62,63 +78,93 @@ pub(super) struct Move {
     pub(super) count: u32,
 }
 
-/// What the devices offer pods that want `d` milli of a device.
+/// Sizes looked at together, so that the compiler uses vectors.
+const LANES: usize = 4;
+
+/// What the devices offer pods that want `d` milli of a device, for some `d`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terms {
     /// Devices with at least `d` free.
-    able: u32,
+    able: [u32; LANES],
     /// Free milli on those.
-    usable: u32,
+    usable: [u32; LANES],
     /// How often `d` fits, device by device.
-    slots: u32,
+    slots: [u32; LANES],
 }
 
 impl Terms {
     #[inline]
-    fn add(&mut self, size: &Size, free: u32, count: u32) {
-        if free >= size.milli {
-            self.able += count;
-            self.usable += free * count;
-            self.slots += size.slots(free) * count;
+    fn of(sizes: &Sizes, levels: &Levels) -> Self {
+        let mut terms = Self::default();
+        for (free, count) in levels.free.iter().zip(&levels.count).take(levels.len) {
+            let level = Self::of_devices(sizes, *free, *count);
+            for i in 0..LANES {
+                terms.able[i] += level.able[i];
+                terms.usable[i] += level.usable[i];
+                terms.slots[i] += level.slots[i];
+            }
         }
+        terms
     }
 
     #[inline]
-    fn after(mut self, size: &Size, change: Move) -> Self {
-        let (mut gone, mut new) = (Self::default(), Self::default());
-        gone.add(size, change.from, change.count);
-        new.add(size, change.to, change.count);
-        self.able = self.able + new.able - gone.able;
-        self.usable = self.usable + new.usable - gone.usable;
-        self.slots = self.slots + new.slots - gone.slots;
+    fn of_devices(sizes: &Sizes, free: u32, count: u32) -> Self {
+        let mut terms = Self::default();
+        for i in 0..LANES {
+            terms.able[i] = if free >= sizes.milli[i] { count } else { 0 };
+            terms.usable[i] = terms.able[i] * free;
+            terms.slots[i] = sizes.slots(i, free) * count;
+        }
+        terms
+    }
+
+    #[inline]
+    fn after(mut self, sizes: &Sizes, change: Move) -> Self {
+        let gone = Self::of_devices(sizes, change.from, change.count);
+        let new = Self::of_devices(sizes, change.to, change.count);
+        for i in 0..LANES {
+            self.able[i] = self.able[i] + new.able[i] - gone.able[i];
+            self.usable[i] = self.usable[i] + new.usable[i] - gone.usable[i];
+            self.slots[i] = self.slots[i] + new.slots[i] - gone.slots[i];
+        }
         self
     }
 }
 
-/// Shapes that want the same share of each device.
+/// [`LANES`] sizes, ascending: a size is what a shape wants of each device.
 #[derive(Clone, Debug)]
-struct Size {
-    milli: u32,
-    /// `ceil(2^20 / milli)`.
-    reciprocal: u32,
+struct Sizes {
+    /// More than a device has where there is no size.
+    milli: [u32; LANES],
+    /// `ceil(2^20 / milli)`, 0 where there is no size.
+    reciprocal: [u32; LANES],
     /// In the view's groups.
-    groups: Range<usize>,
+    groups: [Range<usize>; LANES],
+    len: usize,
 }
 
-impl Size {
-    fn new(milli: u32) -> Self {
+impl Sizes {
+    fn new() -> Self {
         Self {
-            milli,
-            reciprocal: (1u32 << 20).div_ceil(milli),
-            groups: 0..0,
+            milli: [u32::MAX; LANES],
+            reciprocal: [0; LANES],
+            groups: [const { 0..0 }; LANES],
+            len: 0,
         }
+    }
+
+    fn push(&mut self, milli: u32, group: usize) {
+        self.milli[self.len] = milli;
+        self.reciprocal[self.len] = (1u32 << 20).div_ceil(milli);
+        self.groups[self.len] = group..group;
+        self.len += 1;
     }
 
     /// `free / milli` for up to 1023: the reciprocal is less than `milli <= 2^10` parts of 2^20 too
     /// large, so the product stays below the next multiple.
     #[inline]
-    fn slots(&self, free: u32) -> u32 {
-        (free * self.reciprocal) >> 20
+    fn slots(&self, lane: usize, free: u32) -> u32 {
+        (free * self.reciprocal[lane]) >> 20
     }
 }
 
@@ -250,7 +296,7 @@ impl Filled {
 pub(super) struct View {
     mode: Option<Mode>,
     /// Ascending.
-    sizes: Vec<Size>,
+    sizes: Vec<Sizes>,
     /// Of one size, ascending by devices.
     groups: Vec<Group>,
     items: Vec<Item>,
@@ -297,13 +343,16 @@ impl View {
 
     /// Starts a size and a group where the shapes before were others.
     fn push(&mut self, milli: u32, gpus: u32) {
-        let new_size = self.sizes.last().is_none_or(|s| s.milli != milli);
+        let group = self.groups.len();
+        let last = self.sizes.last().map(|s| s.milli[s.len - 1]);
+        let new_size = last != Some(milli);
         if new_size {
-            let groups = self.groups.len()..self.groups.len();
-            self.sizes.push(Size {
-                groups,
-                ..Size::new(milli)
-            });
+            if self.sizes.last().is_none_or(|s| s.len == LANES) {
+                self.sizes.push(Sizes::new());
+            }
+            if let Some(sizes) = self.sizes.last_mut() {
+                sizes.push(milli, group);
+            }
         }
         if new_size || self.groups.last().is_none_or(|g| g.gpus != gpus) {
             self.groups.push(Group {
@@ -316,8 +365,8 @@ impl View {
                 items: self.items.len()..self.items.len(),
             });
         }
-        if let Some(size) = self.sizes.last_mut() {
-            size.groups.end = self.groups.len();
+        if let Some(sizes) = self.sizes.last_mut() {
+            sizes.groups[sizes.len - 1].end = self.groups.len();
         }
     }
 
@@ -361,32 +410,34 @@ impl View {
         let fill = self.mode == Some(Mode::Fill);
         let mut then = [Terms::default(); MAX_GPUS];
         let then = &mut then[..lost.len().min(MAX_GPUS)];
-        for size in &self.sizes {
-            if size.milli > levels.highest {
-                return; // no device serves this size or a larger one
+        for sizes in &self.sizes {
+            if sizes.milli[0] > levels.highest {
+                return; // no device serves these sizes or larger ones
             }
-            let mut now = Terms::default();
-            for (free, count) in levels.free.iter().zip(&levels.count).take(levels.len) {
-                now.add(size, *free, *count);
-            }
+            let now = Terms::of(sizes, levels);
             match (&mut *then, changes) {
                 ([all], changes) => {
-                    *all = changes.iter().fold(now, |t, c| t.after(size, *c));
+                    *all = changes.iter().fold(now, |t, c| t.after(sizes, *c));
                 }
                 (each, changes) => {
                     for (t, change) in each.iter_mut().zip(changes) {
-                        *t = now.after(size, *change);
+                        *t = now.after(sizes, *change);
                     }
                 }
             }
-            for group in &self.groups[size.groups.clone()] {
-                if now.able < group.gpus {
+            for lane in 0..LANES {
+                if now.able[lane] == 0 {
                     break;
                 }
-                if fill {
-                    self.add_fill(group, (before, after), now, then, lost);
-                } else {
-                    self.add_published(group, (before, after), now, then, lost);
+                for group in &self.groups[sizes.groups[lane].clone()] {
+                    if now.able[lane] < group.gpus {
+                        break;
+                    }
+                    if fill {
+                        self.add_fill(group, lane, (before, after), &now, then, lost);
+                    } else {
+                        self.add_published(group, lane, (before, after), &now, then, lost);
+                    }
                 }
             }
         }
@@ -396,8 +447,9 @@ impl View {
     fn add_published(
         &self,
         group: &Group,
+        lane: usize,
         (before, after): (Room, Room),
-        now: Terms,
+        now: &Terms,
         then: &[Terms],
         lost: &mut [i64],
     ) {
@@ -409,12 +461,12 @@ impl View {
             let hosted = items.partition_point(|i| i.cpu <= room.cpu);
             items[..hosted].last().map_or(0, |i| i.weight_so_far)
         };
-        let had = weight(before) * i64::from(now.usable);
+        let had = weight(before) * i64::from(now.usable[lane]);
         let weight = weight(after);
         for (lost, then) in lost.iter_mut().zip(then) {
             *lost += had;
-            if then.able >= group.gpus {
-                *lost -= weight * i64::from(then.usable);
+            if then.able[lane] >= group.gpus {
+                *lost -= weight * i64::from(then.usable[lane]);
             }
         }
     }
@@ -423,22 +475,23 @@ impl View {
     fn add_fill(
         &self,
         group: &Group,
+        lane: usize,
         (before, after): (Room, Room),
-        now: Terms,
+        now: &Terms,
         then: &[Terms],
         lost: &mut [i64],
     ) {
-        let most = group.pods(now.slots);
-        let usable = i64::from(now.usable);
+        let most = group.pods(now.slots[lane]);
+        let usable = i64::from(now.usable[lane]);
         let wanted = u64::from(group.cpu_max) * u64::from(most);
         if wanted <= u64::from(after.cpu) && group.memory_max <= after.memory {
             // Only the devices limit, before and after.
             let had = usable + group.request * i64::from(most);
             for (lost, then) in lost.iter_mut().zip(then) {
                 let mut has = 0;
-                if then.able >= group.gpus {
-                    let pods = group.pods(then.slots);
-                    has = i64::from(then.usable) + group.request * i64::from(pods);
+                if then.able[lane] >= group.gpus {
+                    let pods = group.pods(then.slots[lane]);
+                    has = i64::from(then.usable[lane]) + group.request * i64::from(pods);
                 }
                 *lost += group.weight * (had - has);
             }
@@ -453,11 +506,11 @@ impl View {
         let mut known: Option<(u32, Filled)> = None;
         for (lost, then) in lost.iter_mut().zip(then) {
             *lost += had;
-            if then.able < group.gpus {
+            if then.able[lane] < group.gpus {
                 continue;
             }
             // Taking a share from one device or another leaves numbers of pods that differ by one.
-            let most = group.pods(then.slots);
+            let most = group.pods(then.slots[lane]);
             let (weight, pods) = match known {
                 Some((m, f)) if m == most => (f.weight, f.pods),
                 Some((m, f)) if m == most + 1 => (f.weight, f.one_less()),
@@ -467,7 +520,7 @@ impl View {
                     (filled.weight, filled.pods)
                 }
             };
-            *lost -= i64::from(then.usable) * weight + group.request * pods;
+            *lost -= i64::from(then.usable[lane]) * weight + group.request * pods;
         }
     }
 }

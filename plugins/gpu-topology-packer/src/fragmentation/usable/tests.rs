@@ -3,9 +3,10 @@ use super::*;
 #[test]
 fn devices_are_divided_exactly_over_the_whole_range() {
     for milli in 1..=1000 {
-        let size = Size::new(milli);
+        let mut sizes = Sizes::new();
+        sizes.push(milli, 0);
         for free in 0..=1000 {
-            assert_eq!(size.slots(free), free / milli, "{free} / {milli}");
+            assert_eq!(sizes.slots(0, free), free / milli, "{free} / {milli}");
         }
     }
     for gpus in 1..=MAX_GPUS as u32 {
