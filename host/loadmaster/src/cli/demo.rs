@@ -48,6 +48,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
         port: options.port,
         exit: options.exit,
         swap: !options.no_swap,
+        ..DemoOptions::default()
     })
     .map_err(|error| {
         let mut failure = Failure::new(Exit::Failed, error.to_string());

@@ -99,7 +99,7 @@ list:
     b: []
   - - 2
     - 3
-n: -1.5
+\"n\": -1.5
 name: a-1
 none: null
 \"on\": \"on\"
