@@ -50,7 +50,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     min: u32,
     /// Utilisation of the replicas to aim at
-    #[arg(long, value_name = "PERCENT", default_value = "100%")]
+    #[arg(long, value_name = "PERCENT", default_value = "70%")]
     target: String,
     /// Last part of the series that is decided; the rest is history
     #[arg(long, value_name = "PERCENT", default_value = "30%")]
