@@ -49,16 +49,12 @@ impl Levels {
     /// Counts one more of at most [`MAX_GPUS`] devices; returns the number of its level.
     #[inline]
     pub(super) fn add(&mut self, free: u32) -> usize {
-        // Equal neighbours are what a CPU-only pod sees; looking further costs more than it saves.
-        let level = if free == self.free[0] {
-            0
-        } else if free == self.free[self.len - 1] {
-            self.len - 1
-        } else {
+        let known = self.free[..self.len].iter().position(|&f| f == free);
+        let level = known.unwrap_or_else(|| {
             self.free[self.len] = free;
             self.len += 1;
             self.len - 1
-        };
+        });
         self.highest = self.highest.max(free);
         self.count[level] += 1;
         level
@@ -190,6 +186,14 @@ impl Group {
     fn pods(&self, slots: u32) -> u32 {
         (slots * self.reciprocal) >> 18
     }
+
+    /// Whether all shapes of the group have CPU and memory for as many pods as the devices can hold,
+    /// which is one at least.
+    #[inline]
+    fn is_ample(&self, slots: u32, room: Room) -> bool {
+        let wanted = u64::from(self.cpu_max) * u64::from(self.pods(slots));
+        wanted <= u64::from(room.cpu) && self.memory_max <= room.memory
+    }
 }
 
 /// One shape of a group; ascending CPU.
@@ -282,12 +286,6 @@ impl Filled {
             }
         }
         filled
-    }
-
-    /// With one pod less on the devices.
-    #[inline]
-    fn one_less(self) -> i64 {
-        self.pods - self.limited
     }
 }
 
@@ -415,44 +413,56 @@ impl View {
                 return; // no device serves these sizes or larger ones
             }
             let now = Terms::of(sizes, levels);
-            match (&mut *then, changes) {
+            let most = match (&mut *then, changes) {
                 ([all], changes) => {
                     *all = changes.iter().fold(now, |t, c| t.after(sizes, *c));
+                    all.slots
                 }
                 (each, changes) => {
+                    let mut most = [0; LANES];
                     for (t, change) in each.iter_mut().zip(changes) {
                         *t = now.after(sizes, *change);
+                        for (most, slots) in most.iter_mut().zip(t.slots) {
+                            *most = slots.max(*most);
+                        }
                     }
+                    most
                 }
-            }
+            };
             for lane in 0..LANES {
                 if now.able[lane] == 0 {
                     break;
                 }
+                let slots = (now.slots[lane], most[lane]);
                 for group in &self.groups[sizes.groups[lane].clone()] {
                     if now.able[lane] < group.gpus {
                         break;
                     }
-                    if fill {
-                        self.add_fill(group, lane, (before, after), &now, then, lost);
-                    } else {
-                        self.add_published(group, lane, (before, after), &now, then, lost);
+                    let worth = match fill {
+                        true if group.is_ample(slots.0, after) => {
+                            if changes.is_empty() {
+                                continue;
+                            }
+                            Worth::of_ample(group, now.usable[lane], slots.0)
+                        }
+                        true => self.filled(group, (before, after), now.usable[lane], slots),
+                        false => self.published(group, (before, after), now.usable[lane]),
+                    };
+                    for (lost, then) in lost.iter_mut().zip(&*then) {
+                        let has = if then.able[lane] >= group.gpus {
+                            let pods = group.pods(then.slots[lane]);
+                            worth.after(then.usable[lane], pods)
+                        } else {
+                            0
+                        };
+                        *lost += worth.before - has;
                     }
                 }
             }
         }
     }
 
-    #[inline]
-    fn add_published(
-        &self,
-        group: &Group,
-        lane: usize,
-        (before, after): (Room, Room),
-        now: &Terms,
-        then: &[Terms],
-        lost: &mut [i64],
-    ) {
+    fn published(&self, group: &Group, (before, after): (Room, Room), usable: u32) -> Worth {
         let items = &self.items[group.items.clone()];
         let weight = |room: Room| {
             if group.cpu_max <= room.cpu {
@@ -461,67 +471,65 @@ impl View {
             let hosted = items.partition_point(|i| i.cpu <= room.cpu);
             items[..hosted].last().map_or(0, |i| i.weight_so_far)
         };
-        let had = weight(before) * i64::from(now.usable[lane]);
-        let weight = weight(after);
-        for (lost, then) in lost.iter_mut().zip(then) {
-            *lost += had;
-            if then.able[lane] >= group.gpus {
-                *lost -= weight * i64::from(then.usable[lane]);
-            }
+        Worth {
+            before: weight(before) * i64::from(usable),
+            usable: weight(after),
+            pods: 0,
+            fixed: 0,
+        }
+    }
+
+    /// `slots` are those before and the most of any choice.
+    fn filled(
+        &self,
+        group: &Group,
+        (before, after): (Room, Room),
+        usable: u32,
+        slots: (u32, u32),
+    ) -> Worth {
+        let items = &self.items[group.items.clone()];
+        let (now, most) = (group.pods(slots.0), group.pods(slots.1));
+        let before = Filled::new(items, before, now);
+        let after = Filled::new(items, after, most);
+        Worth {
+            before: i64::from(usable) * before.weight + group.request * before.pods,
+            usable: after.weight,
+            // Taking a share from one device or another leaves numbers of pods that differ by one at
+            // most, and one pod less costs what `limited` says.
+            pods: group.request * after.limited,
+            fixed: group.request * (after.pods - after.limited * i64::from(most)),
+        }
+    }
+}
+
+/// What a group can use on a node, times weight: before, and for each choice as a sum over what the
+/// choice leaves.
+#[derive(Clone, Copy, Debug)]
+struct Worth {
+    before: i64,
+    /// For each milli on devices that can serve the group.
+    usable: i64,
+    /// For each pod that the devices can hold.
+    pods: i64,
+    fixed: i64,
+}
+
+impl Worth {
+    /// Only the devices limit, before and after.
+    #[inline]
+    fn of_ample(group: &Group, usable: u32, slots: u32) -> Self {
+        let pods = group.weight * group.request;
+        Self {
+            before: group.weight * i64::from(usable) + pods * i64::from(group.pods(slots)),
+            usable: group.weight,
+            pods,
+            fixed: 0,
         }
     }
 
     #[inline]
-    fn add_fill(
-        &self,
-        group: &Group,
-        lane: usize,
-        (before, after): (Room, Room),
-        now: &Terms,
-        then: &[Terms],
-        lost: &mut [i64],
-    ) {
-        let most = group.pods(now.slots[lane]);
-        let usable = i64::from(now.usable[lane]);
-        let wanted = u64::from(group.cpu_max) * u64::from(most);
-        if wanted <= u64::from(after.cpu) && group.memory_max <= after.memory {
-            // Only the devices limit, before and after.
-            let had = usable + group.request * i64::from(most);
-            for (lost, then) in lost.iter_mut().zip(then) {
-                let mut has = 0;
-                if then.able[lane] >= group.gpus {
-                    let pods = group.pods(then.slots[lane]);
-                    has = i64::from(then.usable[lane]) + group.request * i64::from(pods);
-                }
-                *lost += group.weight * (had - has);
-            }
-            return;
-        }
-        let items = &self.items[group.items.clone()];
-        let filled = Filled::new(items, before, most);
-        if filled.weight == 0 {
-            return;
-        }
-        let had = usable * filled.weight + group.request * filled.pods;
-        let mut known: Option<(u32, Filled)> = None;
-        for (lost, then) in lost.iter_mut().zip(then) {
-            *lost += had;
-            if then.able[lane] < group.gpus {
-                continue;
-            }
-            // Taking a share from one device or another leaves numbers of pods that differ by one.
-            let most = group.pods(then.slots[lane]);
-            let (weight, pods) = match known {
-                Some((m, f)) if m == most => (f.weight, f.pods),
-                Some((m, f)) if m == most + 1 => (f.weight, f.one_less()),
-                _ => {
-                    let filled = Filled::new(items, after, most);
-                    known = Some((most, filled));
-                    (filled.weight, filled.pods)
-                }
-            };
-            *lost -= i64::from(then.usable[lane]) * weight + group.request * pods;
-        }
+    fn after(self, usable: u32, pods: u32) -> i64 {
+        self.usable * i64::from(usable) + self.pods * i64::from(pods) + self.fixed
     }
 }
 
