@@ -118,6 +118,11 @@ export class Timeline {
       const after = mx + wide < right + 60;
       const from = after ? mx + 11 : mx - 8 - wide + 14;
       if (free === -Infinity || from + wide < free) {
+        // Nothing shines through the words.
+        c.save();
+        c.fillStyle = colour("ground");
+        c.fillRect(from - 3, 2, wide - 8, 14);
+        c.restore();
         c.textAlign = "left";
         c.fillText(text, from, 9);
         free = Math.min(mx, from) - 8;
