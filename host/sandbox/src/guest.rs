@@ -1,13 +1,14 @@
 //! One instance in its store, and the only way to call into it.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::PolicyFault;
 use wasmtime::component::{Linker, WasmStr};
-use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut};
+use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::bindings::scoring::loadmaster::policy::log::Level;
+use crate::cpu_time;
 use crate::fault::{self, Given, GrowthRefused};
 use crate::limits::{
     INSTANCES_PER_STORE, LOG_CALL_FUEL, MEMORIES_PER_STORE, RunLimits, TABLES_PER_STORE,
@@ -18,6 +19,30 @@ use crate::log::{GuestLog, LogLevel, LogRing};
 pub(crate) struct HostState {
     growth: Growth,
     pub log: GuestLog,
+    /// CPU time of the thread when the wall guard of this call first rang.
+    overtime_from: Option<Duration>,
+}
+
+/// CPU time that a call gets after its wall guard rang, if the host had taken
+/// the CPU away: a policy is blamed for its own time, not for a stall.
+const OVERTIME: Duration = Duration::from_millis(10);
+
+/// Epochs between two looks at a call in overtime.
+const OVERTIME_TICKS: u64 = 2;
+
+/// The wall guard rang. Whether the call used the time itself cannot be known,
+/// since the hot path reads no clock; so it gets a little CPU time more, however
+/// long that takes on a machine that has none to give.
+fn wall_guard(mut store: StoreContextMut<'_, HostState>) -> wasmtime::Result<UpdateDeadline> {
+    let Some(now) = cpu_time::of_this_thread() else {
+        return Err(Trap::Interrupt.into());
+    };
+    let from = *store.data_mut().overtime_from.get_or_insert(now);
+    if now.saturating_sub(from) < OVERTIME {
+        Ok(UpdateDeadline::Continue(OVERTIME_TICKS))
+    } else {
+        Err(Trap::Interrupt.into())
+    }
 }
 
 /// Sums all memories of a store; the runtime's own limiter bounds each alone,
@@ -117,12 +142,13 @@ fn log(
     Ok(())
 }
 
-/// The wall guard of one question, over all the calls it takes.
+/// The guard of one question, over all the calls it takes: CPU time of the
+/// thread where the kernel tells, else wall time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     /// `None` for a question of a single call, which its own guard bounds: the
     /// hot path does not read the clock.
-    started: Option<Instant>,
+    started: Option<(Instant, Option<Duration>)>,
     pass_wall_ms: u64,
 }
 
@@ -130,7 +156,7 @@ impl Clock {
     /// For a question that may take several calls.
     pub(crate) fn running(limits: &RunLimits) -> Self {
         Self {
-            started: Some(Instant::now()),
+            started: Some((Instant::now(), cpu_time::of_this_thread())),
             pass_wall_ms: limits.pass_wall_ms,
         }
     }
@@ -145,10 +171,14 @@ impl Clock {
 
     /// What the next call may take: `most`, or what is left of the question.
     pub(crate) fn left(&self, most: u64) -> Result<u64, PolicyFault> {
-        let Some(started) = self.started else {
+        let Some((started, cpu)) = self.started else {
             return Ok(most);
         };
-        let spent = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let spent = match (cpu, cpu_time::of_this_thread()) {
+            (Some(then), Some(now)) => now.saturating_sub(then),
+            _ => started.elapsed(),
+        };
+        let spent = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         match self.pass_wall_ms.saturating_sub(spent) {
             0 => Err(PolicyFault::WallTimeout {
                 limit_ms: self.pass_wall_ms,
@@ -182,9 +212,11 @@ impl<B> Guest<B> {
                 table_elements_max: limits.table_elements,
             },
             log: GuestLog::new(Arc::clone(ring)),
+            overtime_from: None,
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.growth);
+        store.epoch_deadline_callback(wall_guard);
         store.set_hostcall_fuel(limits.hostcall_bytes);
         let given = Given {
             fuel: limits.fuel_setup,
@@ -231,6 +263,7 @@ impl<B> Guest<B> {
 fn arm(store: &mut Store<HostState>, given: Given) -> Result<(), PolicyFault> {
     // The current epoch is partly over: one more, or a guard of 1 ms is none.
     store.set_epoch_deadline(given.wall_ms.saturating_add(1));
+    store.data_mut().overtime_from = None;
     store
         .set_fuel(given.fuel)
         .map_err(|error| PolicyFault::NotStarted {

@@ -16,6 +16,7 @@ mod bindings;
 mod compile;
 pub mod compile_child;
 mod config;
+mod cpu_time;
 mod fault;
 mod guest;
 pub mod inspect;
