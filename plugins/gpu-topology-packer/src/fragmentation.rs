@@ -228,7 +228,8 @@ impl Context {
         let score = self.points(least);
         let equal = choices
             .all()
-            .filter(|(lost, _)| self.reaches(saved - lost, score));
+            .map(|(lost, devices)| (saved - lost, devices))
+            .filter(|&(drop, _)| drop == least || self.reaches(drop, score));
         let devices = equal.map(|(_, d)| d).min_by_key(|d| d.trailing_zeros())?;
         Some(Placement {
             score: score - charge,
