@@ -139,8 +139,18 @@ impl Screen {
     }
 
     pub(super) fn header(&mut self) {
-        let text = "   time   arrived   GPU allocated   running   decisions/s   scoring                    waiting";
-        let text = self.dim(text);
+        let text = format!(
+            "  {:>5}{:>10}{:>15}{:>14}{:>10}{:>13}   {:<27}{}",
+            "time",
+            "arrived",
+            "GPU allocated",
+            "without swap",
+            "running",
+            "decisions/s",
+            "scoring",
+            "waiting"
+        );
+        let text = self.dim(&text);
         self.say(&text);
     }
 
@@ -150,15 +160,12 @@ impl Screen {
             .iter()
             .map(|(code, n)| format!("{n} {code}"))
             .collect();
-        let without = line
-            .ghost
-            .map_or(String::new(), |g| format!(" ({} without swap)", percent(g)));
         let text = format!(
-            "  {:>2}:{:02}   {:>7}   {:>13}   {:>7}   {:>11}   {:<25}  {}{}",
-            line.seconds / 60,
-            line.seconds % 60,
+            "  {:>5}{:>10}{:>15}{:>14}{:>10}{:>13}   {:<27}{}",
+            format!("{}:{:02}", line.seconds / 60, line.seconds % 60),
             percent(line.arrived),
             percent(line.allocated),
+            line.ghost.map_or(String::new(), percent),
             count(line.running),
             count(line.rate),
             line.policy,
@@ -167,7 +174,6 @@ impl Screen {
             } else {
                 waiting.join(", ")
             },
-            self.dim(&without),
         );
         if self.terminal && line.seconds % KEEP_EVERY != 0 {
             self.replaceable(&text);

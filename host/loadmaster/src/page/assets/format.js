@@ -69,8 +69,13 @@ export function put(element, text) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** Where the command line looks when it is told nothing. */
+const USUAL_HOST = "127.0.0.1:7070";
+
 /** A command with a button that copies it. */
-export function command(text) {
+export function command(verb) {
+  const here = new URL(".", location.href).href.replace(/\/$/, "");
+  const text = here.endsWith(`//${USUAL_HOST}`) ? verb : `${verb} --server ${here}`;
   const code = h("code", {}, text);
   const button = h("button", { type: "button", onclick: copy }, "Copy CLI command");
   async function copy() {

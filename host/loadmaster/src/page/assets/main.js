@@ -89,7 +89,7 @@ function empty() {
   box.hidden = !none && !waiting;
   if (none && box.dataset.shows !== "none") {
     box.dataset.shows = "none";
-    box.replaceChildren(h("h3", {}, "No nodes yet"), h("p", {}, "Nodes appear here as soon as they are described to the host:"), h("p", {}, h("code", {}, "loadmaster node apply -f nodes.json")));
+    box.replaceChildren(h("h3", {}, "No nodes yet"), h("p", {}, "Nodes appear here as soon as they are described to the host:"), h("p", {}, h("code", {}, "loadmaster node put nodes.json")));
   } else if (waiting && box.dataset.shows !== live.state) {
     box.dataset.shows = live.state;
     box.replaceChildren(h("h3", {}, live.state === "down" ? "The host does not answer" : "Reading the cluster…"),

@@ -154,7 +154,7 @@ export class Panel {
     this.list.replaceChildren(
       h("p", { class: "lede muted" }, REASONS[reason] ?? "", rows.length ? "" : " · no pod now"),
       h("div", { class: "pods" }, rows), ...(more ? [more] : []),
-      command(`loadmaster pod list --waiting --reason ${reason}`));
+      command(`loadmaster pod list --phase waiting --reason ${reason}`));
   }
 
   // === A node ===
