@@ -359,13 +359,11 @@ impl View {
                         false => self.published(group, (before, after), now.usable[lane]),
                     };
                     for (lost, then) in lost.iter_mut().zip(&*then) {
-                        let has = if then.able[lane] >= group.gpus {
+                        *lost += worth.before;
+                        if then.able[lane] >= group.gpus {
                             let pods = group.pods(then.slots[lane]);
-                            worth.after(then.usable[lane], pods)
-                        } else {
-                            0
-                        };
-                        *lost += worth.before - has;
+                            *lost -= worth.after(then.usable[lane], pods);
+                        }
                     }
                 }
             }
