@@ -339,11 +339,11 @@ impl View {
                     most
                 }
             };
-            for lane in 0..LANES {
+            for (lane, most) in most.into_iter().enumerate() {
                 if now.able[lane] == 0 {
                     break;
                 }
-                let slots = (now.slots[lane], most[lane]);
+                let slots = (now.slots[lane], most);
                 for group in &self.groups[sizes.groups[lane].clone()] {
                     if now.able[lane] < group.gpus {
                         break;
