@@ -72,7 +72,8 @@ export class Live extends EventTarget {
       this.become("live");
       for (const what of ["cluster", "summary", "hooks", "points"]) this.tell(what);
     } catch (error) {
-      if (attempt === this.attempt) this.later(error.message);
+      // A TypeError of fetch says in each browser's own words that nobody answered.
+      if (attempt === this.attempt) this.later(error instanceof TypeError ? "nobody answers" : error.message);
     }
   }
 

@@ -73,6 +73,15 @@ export class GpuMap {
     this.redraw();
   }
 
+  /** The same around the node in focus, so that it stays in sight. */
+  zoomKey(step) {
+    const node = this.plan?.nodes[this.hovered >= 0 ? this.hovered : this.selected];
+    const { zoom, dx, dy } = this.view;
+    if (node) this.zoomBy(step, node.x * zoom + dx, node.y * zoom + dy);
+    else this.zoomBy(step);
+    this.point(-1);
+  }
+
   clamp() {
     const { zoom } = this.view;
     const right = Math.max(0, ...(this.plan?.boxes ?? []).map((b) => b.x + b.w)) * zoom;

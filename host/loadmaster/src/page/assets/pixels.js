@@ -44,7 +44,8 @@ export class Palette {
  */
 export function draw(pixels, width, height, plan, cluster, palette, view, matches, now, still) {
   const { zoom, dx, dy } = view;
-  const c = plan.s.c * zoom;
+  // Squares that touch when small stand apart when there is room.
+  const c = plan.s.c * zoom - (plan.s.gap === 0 && plan.s.c * zoom >= 6 ? 1 : 0);
   let glowing = false;
   pixels.fill(palette.ground);
 
