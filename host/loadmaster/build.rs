@@ -88,7 +88,14 @@ fn build(root: &Path, target_dir: &Path) -> PathBuf {
     let mut cargo = Command::new(var("CARGO"));
     cargo
         .current_dir(root)
-        .args(["build", "--locked", "--target", TARGET, "--profile", "policy"])
+        .args([
+            "build",
+            "--locked",
+            "--target",
+            TARGET,
+            "--profile",
+            "policy",
+        ])
         .arg("--target-dir")
         .arg(target_dir);
     for (name, _) in POLICIES {
@@ -103,7 +110,17 @@ fn build(root: &Path, target_dir: &Path) -> PathBuf {
             && !name.starts_with("CARGO_NET_")
             && !name.starts_with("CARGO_HTTP_")
             && !name.starts_with("CARGO_REGISTR");
-        if ours || matches!(name.as_str(), "RUSTFLAGS" | "RUSTC_WRAPPER" | "TARGET" | "HOST") {
+        if ours
+            || matches!(
+                name.as_str(),
+                "RUSTFLAGS"
+                    | "RUSTC_WRAPPER"
+                    | "RUSTC_WORKSPACE_WRAPPER"
+                    | "CLIPPY_ARGS"
+                    | "TARGET"
+                    | "HOST"
+            )
+        {
             cargo.env_remove(&name);
         }
     }

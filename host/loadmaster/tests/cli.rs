@@ -446,9 +446,17 @@ fn a_session_with_a_host() {
     ];
     host.check(&set, 0, &["web", "2 to 9 replicas"]);
     host.check(&["scaling", "list"], 0, &["web"]);
+    let service =
+        r#"{"id":"web","kind":"service","replicas":1,"template":{"requests":{"cpu":"1"}}}"#;
+    host.feed(&["job", "submit", "-"], service);
+    let scaled = host.check(&["job", "scale", "web", "3", "-o", "json"], 0, &[]);
+    let scaled: serde_json::Value = serde_json::from_str(&scaled).unwrap();
+    assert_eq!(scaled[0]["running"], 3);
+    host.check(&["job", "scale", "train", "3"], 4, &["batch"]);
     host.check(&["job", "delete", "train"], 4, &["--yes"]);
     host.check(&["job", "delete", "train", "--yes"], 0, &["deleted"]);
-    host.check(&["node", "remove", "n1"], 0, &["removed"]);
+    host.check(&["node", "remove", "n1"], 4, &["3 pods run on n1"]);
+    host.check(&["node", "remove", "n1", "--yes"], 0, &["3 pods wait again"]);
     host.stop();
 
     let sound = check(&["journal", "verify", text(&data), "-o", "json"], 0, &[]);

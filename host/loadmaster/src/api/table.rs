@@ -155,6 +155,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(POST "/api/v1/jobs" work::submit_job, Write, "Submit a job", 201 One(of::<v::JobView>())).takes::<p::Job>(),
         route!(GET "/api/v1/jobs/{id}" work::get_job, Read, "A job with its pods", 200 One(of::<v::JobDetail>())),
         route!(DELETE "/api/v1/jobs/{id}" work::delete_job, Write, "Delete a job and stop its pods", 204 Nothing),
+        route!(POST "/api/v1/jobs/{id}/scale" work::scale_job, Write, "Say how many pods a service should have", 200 One(of::<v::JobView>())).takes::<work::Scale>(),
         route!(GET "/api/v1/pods" work::list_pods, Read, "Pods that wait or run, by name", 200 Page(of::<v::PodView>())).asks(&[
             ("cursor", "next_cursor of the page before"),
             ("limit", "objects on a page, up to 1000"),

@@ -137,6 +137,35 @@ pub(crate) async fn delete_job(request: Request) -> Result<Response, Problem> {
     respond::perform(&request, submission).await
 }
 
+/// How many pods a service should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scale {
+    /// Pods wanted.
+    replicas: u32,
+}
+
+pub(crate) async fn scale_job(request: Request) -> Result<Response, Problem> {
+    let id = request.param("id");
+    let Scale { replicas } = request.json()?;
+    let looked = id.clone();
+    let shown = id.clone();
+    let action = Action::Events(vec![Event::JobScale { id, replicas }]);
+    let submission = Submission::new(action, move |v, _| Reply::json(200, &job(v.engine, &shown)))
+        .only_if(move |v| {
+            let job = job(v.engine, &looked).ok_or_else(|| unknown_job(&looked))?;
+            if v.engine.hold() && job.running > replicas {
+                let text = format!(
+                    "the host is on hold, and {} pods of the job run",
+                    job.running
+                );
+                return Err(Problem::new(ProblemKind::Held, text));
+            }
+            Ok(())
+        });
+    respond::perform(&request, submission).await
+}
+
 // === Pods ===
 
 fn unknown_pod(name: &str) -> Problem {

@@ -14,6 +14,9 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Green.on_default())
     .placeholder(AnsiColor::Yellow.on_default());
 
+/// Options of every verb stand apart from its own.
+const GLOBAL: &str = "Global options";
+
 const EXAMPLES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 refused, 4 conflict, 5 unreachable, 6 policy fault
 
@@ -42,14 +45,15 @@ pub struct Cli {
         value_enum,
         default_value_t,
         global = true,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        help_heading = GLOBAL
     )]
     pub output: Format,
     /// When to use colour
-    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN", help_heading = GLOBAL)]
     pub color: Colour,
     /// Host to talk to
-    #[arg(long, global = true, value_name = "URL", env = "LOADMASTER_SERVER", default_value = SERVER)]
+    #[arg(long, global = true, value_name = "URL", env = "LOADMASTER_SERVER", default_value = SERVER, help_heading = GLOBAL)]
     pub server: String,
     /// What to do.
     #[command(subcommand)]

@@ -249,7 +249,11 @@ fn fix_text(fix: &WhyFix) -> String {
             format!("preempt   lower priority on {node}: {}", list(pods))
         }
         WhyFix::Relax { what, fits, node } => {
-            format!("relax     without {what} it fits {fits} nodes now, e.g. {node}")
+            let where_ = match fits {
+                1 => node.clone(),
+                more => format!("{} nodes, e.g. {node}", grouped((*more).into())),
+            };
+            format!("relax     without {what} it fits {where_} now")
         }
         WhyFix::Grow { like } => format!("grow      one more node like {like} would do"),
     }

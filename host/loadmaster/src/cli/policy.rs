@@ -1,7 +1,7 @@
 //! `loadmaster policy`: the life of a policy on a host.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -429,19 +429,19 @@ fn activate(verb: &Policy, client: &Client, out: &Out) -> Outcome {
     let tag = format!("\"{revision}\"");
     let began = Instant::now();
     let value = client.change("PUT", &path, Some(&tag), Some(&body))?.value;
-    swapped(&value, &hook, began, out)
+    swapped(&value, &hook, began, client, out)
 }
 
 /// What a change of the set did.
-fn swapped(value: &Value, before: &Hook, began: Instant, out: &Out) -> Outcome {
+fn swapped(value: &Value, before: &Hook, began: Instant, client: &Client, out: &Out) -> Outcome {
     let took = began.elapsed();
     let after: Hook = typed(value)?;
     let kind = model::PolicyKind::from(after.kind);
+    let pause = pause_us(kind.as_str(), after.changed.0, client);
     out.value(value, &after.revision.to_string(), |style| {
-        let pause = match value["swap_us"].as_f64() {
-            Some(us) => format!("   swapped in {:.2} ms", us / 1000.0),
-            None => String::new(),
-        };
+        let pause = pause.map_or_else(String::new, |us| {
+            format!("   swapped in {:.3} ms", us as f64 / 1000.0)
+        });
         format!(
             "{kind}   {}  →  {}   revision {}{pause}   answered in {} ms\n",
             set_text(&before.active),
@@ -454,6 +454,26 @@ fn swapped(value: &Value, before: &Hook, began: Instant, out: &Out) -> Outcome {
         "loadmaster policy rollback {kind} brings the other back at once"
     ));
     Ok(())
+}
+
+/// Times the time line is asked for the mark of a change, which it shows a
+/// moment after the change is answered.
+const MARK_ASKED: u32 = 4;
+const MARK_AGAIN: Duration = Duration::from_millis(150);
+
+/// How long decisions were held up by the change at `changed_ms`.
+fn pause_us(kind: &str, changed_ms: u64, client: &Client) -> Option<u64> {
+    for _ in 0..MARK_ASKED {
+        let timeline = client.get("/api/v1/timeline").ok()?.value;
+        let mark = timeline["marks"].as_array()?.iter().rev().find(|m| {
+            m["hook"] == kind && m["at"].as_u64() >= Some(changed_ms) && m["pause_us"].is_u64()
+        });
+        if let Some(mark) = mark {
+            return mark["pause_us"].as_u64();
+        }
+        std::thread::sleep(MARK_AGAIN);
+    }
+    None
 }
 
 fn rollback(
@@ -487,7 +507,7 @@ fn rollback(
     let value = client
         .change("POST", &url, tag.as_deref(), Some(&body))?
         .value;
-    swapped(&value, &hook, began, out)
+    swapped(&value, &hook, began, client, out)
 }
 
 fn history(kind: Option<&str>, client: &Client, out: &Out) -> Outcome {

@@ -170,11 +170,36 @@ impl Chart {
         path
     }
 
+    /// The name of a mark, on the side where there is more room.
+    fn name_beside(&self, out: &mut String, line: &Line) {
+        let Some((x, y)) = line.points.last().filter(|(x, y)| self.inside(*x, *y)) else {
+            return;
+        };
+        let (x, y) = (self.px(*x), self.py(y.clamp(self.y.0, self.y.1)));
+        let (shift, anchor) = if x > (LEFT + WIDTH) / 2.0 {
+            (-11.0, "end")
+        } else {
+            (11.0, "start")
+        };
+        let _ = write!(
+            out,
+            r#"<text class="name c{}" x="{:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
+            line.colour % 8,
+            x + shift,
+            y + 4.0,
+            escape(&line.name)
+        );
+    }
+
     /// Names at the line ends, moved apart where they would overlap.
     fn names(&self, out: &mut String) {
+        for line in self.lines.iter().filter(|l| l.marks) {
+            self.name_beside(out, line);
+        }
         let mut names: Vec<(f64, f64, &Line)> = self
             .lines
             .iter()
+            .filter(|l| !l.marks)
             .filter_map(|line| {
                 let mut inside = line.points.iter().filter(|(x, y)| self.inside(*x, *y));
                 let (x, y) = inside.next_back()?;

@@ -233,7 +233,7 @@ pub fn fill(
                 .step(now_ms, gone, &mut out)
                 .map_err(refused(&pod.name))?;
         }
-        if (at + 1) % PROGRESS_EVERY == 0 {
+        if (at + 1).is_multiple_of(PROGRESS_EVERY) {
             progress((at + 1 - reported) as u64);
             reported = at + 1;
         }

@@ -20,8 +20,11 @@ use super::openb::{fuel_json, rounded};
 /// Decisions between two reports of progress.
 const PROGRESS_EVERY: u64 = 64;
 
-/// Most points of the curve kept for the report: more than a screen is wide.
+/// Points of a curve in the report: more than a screen is wide.
 const CURVE_POINTS_MAX: usize = 1_500;
+
+/// Steps around the largest need that the report shows one by one.
+const PEAK_STEPS: usize = 360;
 
 /// What the service is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,8 +63,10 @@ pub struct Scaled {
     pub report: ElasticityReport,
     /// Minutes of replicas that served or were starting: what is paid for.
     pub pod_minutes: f64,
-    /// Need and supply over time.
+    /// Need and supply over all of the decided part.
     pub curve: Vec<Point>,
+    /// The same step by step around the largest need.
+    pub peak: Vec<Point>,
     /// Scaling decisions.
     pub decisions: u64,
     /// Duration of the run, s.
@@ -115,7 +120,7 @@ pub fn scale(
     engine.install_autoscaling(set);
     let mut elasticity = Elasticity::new(demand, slot_ms(&spec, run) / 1000);
     let mut digest = DecisionDigest::default();
-    let mut curve = Curve::new(series.values.len().saturating_sub(service.decide_from));
+    let mut curve = Curve::default();
     let (mut decisions, mut faults, mut pod_ms, mut reported) = (0, 0, 0, 0);
     let mut first_fault = None;
     let values = series.values.iter().copied();
@@ -159,7 +164,8 @@ pub fn scale(
         service,
         report: elasticity.report(),
         pod_minutes: pod_ms as f64 / 60_000.0,
-        curve: curve.points(service.decide_from),
+        curve: curve.all(service.decide_from),
+        peak: curve.peak(service.decide_from),
         decisions,
         seconds: began.elapsed().as_secs_f64(),
         call_us: costs.micros(),
@@ -171,39 +177,53 @@ pub fn scale(
     })
 }
 
-/// Gathers slots into at most [`CURVE_POINTS_MAX`] stretches.
+/// Need and supply of every decided step.
+#[derive(Default)]
 struct Curve {
-    stretch: usize,
-    /// Most needed, sum of ready, slots.
-    points: Vec<(u32, u64, u64)>,
+    /// Needed, sum of ready, slots.
+    steps: Vec<(u32, u64, u64)>,
 }
 
 impl Curve {
-    fn new(steps: usize) -> Self {
-        Self {
-            stretch: steps.div_ceil(CURVE_POINTS_MAX).max(1),
-            points: Vec::new(),
-        }
-    }
-
     fn add(&mut self, step: usize, needed: u32, ready: u32) {
-        let at = step / self.stretch;
-        if self.points.len() <= at {
-            self.points.resize(at + 1, (0, 0, 0));
+        if self.steps.len() <= step {
+            self.steps.resize(step + 1, (0, 0, 0));
         }
-        let point = &mut self.points[at];
-        point.0 = point.0.max(needed);
-        point.1 += u64::from(ready);
-        point.2 += 1;
+        let at = &mut self.steps[step];
+        at.0 = at.0.max(needed);
+        at.1 += u64::from(ready);
+        at.2 += 1;
     }
 
-    fn points(&self, first: usize) -> Vec<Point> {
-        let point = |(at, (needed, ready, slots)): (usize, &(u32, u64, u64))| Point {
-            step: first + at * self.stretch,
-            needed: *needed,
-            ready: *ready as f64 / (*slots).max(1) as f64,
-        };
-        self.points.iter().enumerate().map(point).collect()
+    /// Everything, gathered into at most [`CURVE_POINTS_MAX`] stretches.
+    fn all(&self, first: usize) -> Vec<Point> {
+        let stretch = self.steps.len().div_ceil(CURVE_POINTS_MAX).max(1);
+        let chunks = self.steps.chunks(stretch).enumerate();
+        chunks
+            .map(|(at, steps)| point(first + at * stretch, steps))
+            .collect()
+    }
+
+    /// [`PEAK_STEPS`] around the largest need, two thirds of them before it.
+    fn peak(&self, first: usize) -> Vec<Point> {
+        // The earliest of equals: `max_by_key` takes the last.
+        let largest = self.steps.iter().enumerate().rev().max_by_key(|(_, s)| s.0);
+        let peak = largest.map_or(0, |(at, _)| at);
+        let from = peak.saturating_sub(PEAK_STEPS * 2 / 3);
+        let to = (from + PEAK_STEPS).min(self.steps.len());
+        (from..to)
+            .map(|at| point(first + at, &self.steps[at..=at]))
+            .collect()
+    }
+}
+
+fn point(step: usize, steps: &[(u32, u64, u64)]) -> Point {
+    let ready: u64 = steps.iter().map(|s| s.1).sum();
+    let slots: u64 = steps.iter().map(|s| s.2).sum();
+    Point {
+        step,
+        needed: steps.iter().map(|s| s.0).max().unwrap_or(0),
+        ready: ready as f64 / slots.max(1) as f64,
     }
 }
 
@@ -271,16 +291,19 @@ mod tests {
     }
 
     #[test]
-    fn long_series_have_short_curves() {
-        let mut curve = Curve::new(10_000);
+    fn long_series_have_short_curves_and_their_peak_in_full() {
+        let mut curve = Curve::default();
         for step in 0..10_000 {
-            curve.add(step, (step % 7) as u32, 3);
+            let needed = if step == 5_000 { 9 } else { step % 7 };
+            curve.add(step, needed as u32, 3);
         }
-        let points = curve.points(5);
+        let points = curve.all(5);
         assert!(points.len() <= CURVE_POINTS_MAX);
-        // The last stretch is shorter than the others.
-        let full = &points[..points.len() - 1];
-        assert!(full.iter().all(|p| p.needed == 6 && p.ready == 3.0));
+        assert!(points.iter().all(|p| p.ready == 3.0));
         assert_eq!((points[0].step, points[1].step), (5, 12));
+        let peak = curve.peak(5);
+        assert_eq!((peak.len(), peak[0].step), (PEAK_STEPS, 5 + 5_000 - 240));
+        assert_eq!(peak[240].needed, 9);
+        assert_eq!(Curve::default().peak(5), []);
     }
 }

@@ -38,7 +38,7 @@ train-llm-3 has been waiting for 4 m 12 s   FragmentedTopology
   What would let it run
    1 wait      node-09 has room when eval-77 ends
    2 preempt   lower priority on node-09: a, b, c, d and 1 more
-   3 relax     without half of the 8 GPUs it fits 3 nodes now, e.g. node-02
+   3 relax     without half of the 8 GPUs it fits 3 nodes, e.g. node-02 now
    4 grow      one more node like node-01 would do
 
   Before it in its line: 2 pods

@@ -331,7 +331,7 @@ fn report(heading: &str, columns: &[Column], known: &[PublishedFill]) -> Report 
             .iter()
             .enumerate()
             .map(|(at, p)| Line {
-                name: format!("{} (published)", p.policy),
+                name: format!("{}*", p.policy),
                 points: theirs(p),
                 colour: columns.len() + at,
                 reference: true,

@@ -16,7 +16,7 @@ use crate::policies::{LoadError, Loader, PolicyRef, autoscaling_set};
 use crate::replay::chart::{Chart, Line};
 use crate::replay::cost::Costs;
 use crate::replay::report::{Report, Section};
-use crate::replay::requests::{Scaled, Service, scale};
+use crate::replay::requests::{Point, Scaled, Service, scale};
 use crate::replay::run::{Choice, spread};
 use crate::replay::summary::{duration, grouped};
 
@@ -112,7 +112,7 @@ pub(super) fn run(options: &Options, out: &Out) -> Outcome {
 
     let service = &rows[0].run.service;
     let heading = format!(
-        "{}   {} steps of {}, the last {} decided · one replica serves {} a step · at least {}",
+        "{}   {} steps of {}, the last {} decided · one replica serves {} a step, aimed at {} % · at least {}",
         options
             .series
             .file_name()
@@ -122,6 +122,7 @@ pub(super) fn run(options: &Options, out: &Out) -> Outcome {
         duration(series.step_s as f64),
         grouped(steps as u64),
         service.capacity,
+        f64::from(service.target_milli) / 10.0,
         service.min
     );
     if super::wants_table(out) {
@@ -370,50 +371,23 @@ fn report(heading: &str, rows: &[Row], choices: usize) -> Report {
         .svg(),
     });
     for group in rows.chunks(choices.max(1)) {
-        let Some(first) = group.first() else { continue };
-        let curve = &first.run.curve;
-        let mut lines = vec![Line {
-            name: "needed".to_owned(),
-            points: curve
-                .iter()
-                .map(|p| (p.step as f64, f64::from(p.needed)))
-                .collect(),
-            colour: 6,
-            reference: true,
-            ..Line::default()
-        }];
-        lines.extend(group.iter().enumerate().map(|(colour, row)| {
-            let points = row.run.curve.iter();
-            Line {
-                name: row.choice.label.clone(),
-                points: points.map(|p| (p.step as f64, p.ready)).collect(),
-                colour,
-                ..Line::default()
-            }
-        }));
-        let top = lines
-            .iter()
-            .flat_map(|l| &l.points)
-            .map(|(_, y)| *y)
-            .fold(1.0, f64::max);
-        let from = curve.first().map_or(0.0, |p| p.step as f64);
-        let to = curve.last().map_or(1.0, |p| p.step as f64).max(from + 1.0);
+        let Some(first) = group.first() else {
+            continue;
+        };
+        let start = duration(first.run.service.start_up_s as f64);
         sections.push(Section {
-            heading: format!(
-                "Replicas at a start-up of {}",
-                duration(first.run.service.start_up_s as f64)
-            ),
+            heading: format!("The largest peak, start-up {start}"),
+            text: "Replicas needed and replicas serving, step by step.".to_owned(),
+            body: replicas(group, |r| &r.peak).svg(),
+        });
+    }
+    if let Some(group) = rows.chunks(choices.max(1)).next_back() {
+        let start = duration(group[0].run.service.start_up_s as f64);
+        sections.push(Section {
+            heading: format!("All of the decided part, start-up {start}"),
             text: "Replicas serving (mean of each stretch) and most replicas needed in it."
                 .to_owned(),
-            body: Chart {
-                title: "Replicas needed and serving".to_owned(),
-                x_label: "step of the series".to_owned(),
-                y_label: "replicas".to_owned(),
-                x: (from, to),
-                y: (0.0, top * 1.05),
-                lines,
-            }
-            .svg(),
+            body: replicas(group, |r| &r.curve).svg(),
         });
     }
     sections.push(Section {
@@ -432,6 +406,46 @@ fn report(heading: &str, rows: &[Row], choices: usize) -> Report {
         facts: facts.collect(),
         sections,
         command: command_line(),
+    }
+}
+
+/// Need and supply of the policies at one start-up time.
+fn replicas(group: &[Row], points: fn(&Scaled) -> &Vec<Point>) -> Chart {
+    let mut lines = Vec::new();
+    if let Some(first) = group.first() {
+        lines.push(Line {
+            name: "needed".to_owned(),
+            points: points(&first.run)
+                .iter()
+                .map(|p| (p.step as f64, f64::from(p.needed)))
+                .collect(),
+            colour: 6,
+            reference: true,
+            ..Line::default()
+        });
+    }
+    lines.extend(group.iter().enumerate().map(|(colour, row)| {
+        Line {
+            name: row.choice.label.clone(),
+            points: points(&row.run)
+                .iter()
+                .map(|p| (p.step as f64, p.ready))
+                .collect(),
+            colour,
+            ..Line::default()
+        }
+    }));
+    let all = || lines.iter().flat_map(|l| &l.points);
+    let top = all().map(|(_, y)| *y).fold(1.0, f64::max);
+    let from = all().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
+    let to = all().map(|(x, _)| *x).fold(0.0, f64::max);
+    Chart {
+        title: "Replicas needed and serving".to_owned(),
+        x_label: "step of the series".to_owned(),
+        y_label: "replicas".to_owned(),
+        x: (from.min(to), to.max(from + 1.0)),
+        y: (0.0, top * 1.05),
+        lines,
     }
 }
 
