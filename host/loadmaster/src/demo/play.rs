@@ -236,7 +236,7 @@ impl Play {
                 self.outcome.swap_us = receipt.swap_us.or(Some(0));
                 screen.swapped(&self.outcome);
             }
-            if step % STEPS_PER_LINE == 0 {
+            if step.is_multiple_of(STEPS_PER_LINE) {
                 let line = self.line(step, before)?;
                 before = self.outcome.decisions;
                 screen.line(&line);

@@ -43,7 +43,7 @@ pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -175,7 +175,7 @@ impl Screen {
                 waiting.join(", ")
             },
         );
-        if self.terminal && line.seconds % KEEP_EVERY != 0 {
+        if self.terminal && !line.seconds.is_multiple_of(KEEP_EVERY) {
             self.replaceable(&text);
         } else {
             self.say(&text);

@@ -440,7 +440,7 @@ impl Feed {
         loop {
             tokio::select! {
                 _ = timer.tick() => {
-                    let point = ticks % SAMPLES_PER_POINT == 0;
+                    let point = ticks.is_multiple_of(SAMPLES_PER_POINT);
                     ticks = ticks.wrapping_add(1);
                     if point || self.watchers.load(Ordering::Acquire) > 0 {
                         // Too much to do: the next sample shows it as well.
