@@ -456,7 +456,11 @@ fn a_session_with_a_host() {
     host.check(&["job", "delete", "train"], 4, &["--yes"]);
     host.check(&["job", "delete", "train", "--yes"], 0, &["deleted"]);
     host.check(&["node", "remove", "n1"], 4, &["3 pods run on n1"]);
-    host.check(&["node", "remove", "n1", "--yes"], 0, &["3 pods wait again"]);
+    host.check(
+        &["node", "remove", "n1", "--yes"],
+        0,
+        &["3 pods wait again"],
+    );
     host.stop();
 
     let sound = check(&["journal", "verify", text(&data), "-o", "json"], 0, &[]);
