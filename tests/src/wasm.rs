@@ -54,7 +54,7 @@ pub fn prepared(name: &str) -> Arc<Prepared> {
 #[must_use]
 pub fn scoring(name: &str, settings: &str) -> Box<dyn ScoringPolicy> {
     let prepared = prepared(name);
-    let limits = prepared.profile().run();
+    let limits = prepared.profile().run().unhurried();
     prepared.scoring(settings, limits).expect("started")
 }
 
@@ -65,7 +65,7 @@ pub fn scoring(name: &str, settings: &str) -> Box<dyn ScoringPolicy> {
 #[must_use]
 pub fn autoscaling(name: &str, settings: &str) -> Box<dyn AutoscalingPolicy> {
     let prepared = prepared(name);
-    let limits = prepared.profile().run();
+    let limits = prepared.profile().run().unhurried();
     prepared.autoscaling(settings, limits).expect("started")
 }
 

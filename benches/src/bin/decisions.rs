@@ -215,7 +215,7 @@ fn memory() {
     println!("\nmemory of an idle instance (resident, mean of 100 alive)");
     for (name, ..) in POLICIES {
         let prepared = wasm::prepared(name);
-        let limits = prepared.profile().run();
+        let limits = prepared.profile().run().unhurried();
         let start = || prepared.scoring("{}", limits).expect("started");
         drop(start());
         let before = resident_kib();

@@ -62,6 +62,7 @@ pub fn serve(options: &Serve, out: &Out) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::new(Exit::Usage, format!("log = {:?}: {e}", config.log())))?;
     // A second subscriber would be somebody's test; theirs stays.
     let _ = tracing_subscriber::fmt()
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .try_init();
