@@ -13,7 +13,7 @@ use crate::error::EventError;
 use crate::filter::Filter;
 use crate::nodes::Nodes;
 use crate::peers::Peers;
-use crate::pods::{Allocation, Job, Pod, Pods};
+use crate::pods::{Allocation, FINISHED_JOBS_MAX, Job, Pod, Pods};
 use crate::queue::Queue;
 use crate::scaling::Scaling;
 use crate::score::Scratch;
@@ -358,6 +358,9 @@ impl Engine {
             out.changed.push(Key::Job(Arc::from(id.as_str())));
             if over && how == Finish::Deleted {
                 self.pods.jobs.remove(id);
+            } else if over {
+                self.pods.finished_jobs.push_back(id.clone());
+                self.forget_jobs(out);
             }
         }
         if let Some(row) = freed {
@@ -366,6 +369,20 @@ impl Engine {
     }
 
     // === Jobs ===
+
+    /// Keeps the list of finished jobs within its bound.
+    pub(crate) fn forget_jobs(&mut self, out: &mut Output) {
+        while self.pods.finished_jobs.len() > FINISHED_JOBS_MAX
+            && let Some(id) = self.pods.finished_jobs.pop_front()
+        {
+            // A job of the same id may have come since, and run.
+            let idle = self.pods.jobs.get(&id).is_some_and(|j| j.pods.is_empty());
+            if idle {
+                self.pods.jobs.remove(&id);
+                out.changed.push(Key::Job(Arc::from(id.as_str())));
+            }
+        }
+    }
 
     fn check_job(&self, job: &JobSpec) -> Result<(), EventError> {
         if !model::node::is_name(&job.id) || job.id.len() > 240 {

@@ -43,6 +43,7 @@ pub use effect::{Effect, Key, Output, RequeueCause};
 pub use engine::{Config, Engine};
 pub use error::EventError;
 pub use nodes::GPU_MODELS_MAX;
+pub use pods::FINISHED_JOBS_MAX;
 pub use question::Question;
 pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS};
 pub use score::{DECISION_FUEL_MAX, ROWS_PER_CALL};

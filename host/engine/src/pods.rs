@@ -1,12 +1,15 @@
 //! Every pod that is waiting or running, and the jobs they belong to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{JobSpec, PodSpec, Reason};
 
 use crate::names::{Interner, NameIndex};
 use crate::nodes::DeviceChange;
+
+/// Finished batch jobs that can still be asked about. The journal has the rest.
+pub const FINISHED_JOBS_MAX: usize = 10_000;
 
 /// Where a running pod sits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub(crate) struct Pods {
     pub(crate) running_on: Vec<Vec<u32>>,
     pub(crate) apps: Interner<Arc<str>>,
     pub(crate) jobs: BTreeMap<String, Job>,
+    /// Finished batch jobs, oldest first.
+    pub(crate) finished_jobs: VecDeque<String>,
     live: usize,
     running: usize,
 }

@@ -277,10 +277,20 @@ impl Engine {
         for pod in pods {
             engine.restore_pod(pod)?;
         }
+        engine.restore_finished_jobs();
         for s in scaling {
             engine.scaling.restore(s);
         }
         Ok(engine)
+    }
+
+    /// In order of arrival, which is all that is known after a restart.
+    fn restore_finished_jobs(&mut self) {
+        let batch = |job: &&Job| job.spec.kind == model::JobKind::Batch && job.pods.is_empty();
+        let jobs = self.pods.jobs.values().filter(batch);
+        let mut done: Vec<_> = jobs.map(|j| (j.submitted_ms, j.spec.id.clone())).collect();
+        done.sort_unstable();
+        self.pods.finished_jobs = done.into_iter().map(|(_, id)| id).collect();
     }
 
     fn restore_core(&mut self, core: CoreState) {

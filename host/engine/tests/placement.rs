@@ -311,3 +311,25 @@ fn infeasible_becomes_feasible_when_the_machine_arrives() {
     w.step(Event::NodePut(Box::new(node("g", 8, 1)))).unwrap();
     assert_eq!(story(&w.out.decisions[0]), "p -> g [0]");
 }
+
+#[test]
+fn finished_jobs_are_remembered_up_to_a_bound() {
+    let mut w = World::new(vec![node("a", 8, 0)]);
+    let extra = 5;
+    for i in 0..engine::FINISHED_JOBS_MAX + extra {
+        w.step(Event::JobSubmit(Box::new(model::JobSpec {
+            id: format!("j{i}"),
+            kind: model::JobKind::Batch,
+            replicas: 1,
+            template: pod("template", 1, GpuRequest::default()),
+        })))
+        .unwrap();
+        w.step(Event::PodFinished {
+            name: format!("j{i}-0"),
+            how: Finish::Succeeded,
+        })
+        .unwrap();
+    }
+    assert_eq!(w.engine.jobs().count(), engine::FINISHED_JOBS_MAX);
+    assert!(w.engine.job("j4").is_none() && w.engine.job("j5").is_some());
+}
