@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::quantity::GPU_MILLI;
 use model::{GpuRequest, PodSpec, Resources, Toleration};
 
-use crate::names::Interner;
+use crate::names::Counted;
 use crate::nodes::{DeviceChange, Nodes, to_s32};
 
 /// Bit of a model set that no model of the cluster has.
@@ -69,8 +69,11 @@ pub(crate) struct Classes {
     vacant: std::collections::BTreeSet<u32>,
     /// Grows when an id is given to another class; part of the cache's key.
     generations: Vec<u32>,
-    selectors: Interner<Arc<BTreeMap<String, String>>>,
-    tolerations: Interner<Arc<[Toleration]>>,
+    selectors: Counted<Arc<BTreeMap<String, String>>>,
+    tolerations: Counted<Arc<[Toleration]>>,
+    /// An id of a selector or of tolerations is free again: answers remembered
+    /// by id have lost their meaning.
+    ids_freed: bool,
 }
 
 impl Classes {
@@ -104,14 +107,14 @@ impl Classes {
         let selector = if spec.node_selector.is_empty() {
             0
         } else {
-            1 + self.selectors.intern(&Arc::new(spec.node_selector.clone()))
+            1 + self.selectors.join(&Arc::new(spec.node_selector.clone()))
         };
         let tolerations = if spec.tolerations.is_empty() {
             0
         } else {
             let mut list = spec.tolerations.clone();
             list.sort_unstable();
-            1 + self.tolerations.intern(&Arc::from(list.as_slice()))
+            1 + self.tolerations.join(&Arc::from(list.as_slice()))
         };
         Class {
             requests: spec.requests,
@@ -126,6 +129,12 @@ impl Classes {
         let Some((class, members)) = &mut self.slots[id as usize] else {
             return false;
         };
+        if class.selector > 0 {
+            self.ids_freed |= self.selectors.leave(class.selector - 1);
+        }
+        if class.tolerations > 0 {
+            self.ids_freed |= self.tolerations.leave(class.tolerations - 1);
+        }
         *members -= 1;
         if *members > 0 {
             return false;
@@ -135,6 +144,11 @@ impl Classes {
         self.generations[id as usize] += 1;
         self.vacant.insert(id);
         true
+    }
+
+    /// Whether ids were freed since this was last asked.
+    pub(crate) fn take_ids_freed(&mut self) -> bool {
+        std::mem::take(&mut self.ids_freed)
     }
 
     pub(crate) fn generation(&self, id: u32) -> u32 {

@@ -290,7 +290,7 @@ impl Engine {
 
     pub(crate) fn insert_pod(&mut self, spec: PodSpec, arrival: u64, submitted_ms: u64) -> u32 {
         let name: Arc<str> = Arc::from(spec.name.as_str());
-        let app = 1 + self.pods.apps.intern(&Arc::from(spec.app.as_str()));
+        let app = 1 + self.pods.apps.join(&Arc::from(spec.app.as_str()));
         let class = self.classes.join(&spec);
         self.pods.insert(Pod {
             spec: Arc::new(spec),
@@ -345,6 +345,12 @@ impl Engine {
             return;
         };
         self.classes.leave(pod.class);
+        // Counts of an application without pods are zero, so what is remembered
+        // of them stays true for the next application with this id.
+        self.pods.apps.leave(pod.app - 1);
+        if self.classes.take_ids_freed() {
+            self.scratch.forget_matches();
+        }
         out.changed.push(Key::Pod(Arc::clone(&pod.name)));
         if let Some(id) = &pod.spec.job
             && let Some(job) = self.pods.jobs.get_mut(id)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{JobSpec, PodSpec, Reason};
 
-use crate::names::{Interner, NameIndex};
+use crate::names::{Counted, NameIndex};
 use crate::nodes::DeviceChange;
 
 /// Finished batch jobs that can still be asked about. The journal has the rest.
@@ -83,7 +83,7 @@ pub(crate) struct Pods {
     vacant: Vec<u32>,
     index: NameIndex,
     pub(crate) running_on: Vec<Vec<u32>>,
-    pub(crate) apps: Interner<Arc<str>>,
+    pub(crate) apps: Counted<Arc<str>>,
     pub(crate) jobs: BTreeMap<String, Job>,
     /// Finished batch jobs, oldest first.
     pub(crate) finished_jobs: VecDeque<String>,

@@ -69,8 +69,11 @@ impl Tally {
 }
 
 impl Scratch {
-    /// Forgets answers that depend on interned ids being stable; called when
-    /// state is restored.
+    /// Forgets what was remembered by id of a selector or of tolerations.
+    pub(crate) fn forget_matches(&mut self) {
+        self.memo = MatchMemo::default();
+    }
+
     pub(crate) fn check_row(&mut self, filter: &Filter<'_>, row: u32) -> Rejection {
         filter.check(&mut self.memo, row)
     }
