@@ -37,7 +37,7 @@ pub fn node(i: u32) -> NodeSpec {
         },
         gpus: vec![
             GpuSpec {
-                model: if i % 2 == 0 { "H100" } else { "A100" }.to_owned(),
+                model: if i.is_multiple_of(2) { "H100" } else { "A100" }.to_owned(),
                 memory_mib: 81_920,
                 healthy: true,
             };

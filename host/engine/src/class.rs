@@ -14,6 +14,19 @@ use crate::nodes::{DeviceChange, Nodes, to_s32};
 /// Bit of a model set that no model of the cluster has.
 const NO_SUCH_MODEL: u64 = 1 << 63;
 
+/// Models as a bit set over the cluster's models: 0 for an empty list, which
+/// means any, and a bit that no model has if the cluster knows none of them.
+pub(crate) fn mask_of(nodes: &Nodes, models: &[String]) -> u64 {
+    let known = models
+        .iter()
+        .filter_map(|m| nodes.gpu_models.get(m.as_str()))
+        .fold(0, |mask, id| mask | 1 << id);
+    match known {
+        0 if !models.is_empty() => NO_SUCH_MODEL,
+        known => known,
+    }
+}
+
 /// What a pod needs from a node, exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Class {
@@ -50,13 +63,7 @@ impl Class {
         if self.gpu.count == 0 || self.gpu.models.is_empty() {
             return 0;
         }
-        let known = self
-            .gpu
-            .models
-            .iter()
-            .filter_map(|m| nodes.gpu_models.get(m.as_str()))
-            .fold(0, |mask, id| mask | 1 << id);
-        if known == 0 { NO_SUCH_MODEL } else { known }
+        mask_of(nodes, &self.gpu.models)
     }
 }
 

@@ -192,12 +192,7 @@ impl ContextKeeper {
                 m.memory = m.memory.max(memory);
             }
         }
-        let mask = |models: &[String]| {
-            let known = models
-                .iter()
-                .filter_map(|m| nodes.gpu_models.get(m.as_str()));
-            known.fold(0u64, |mask, id| mask | 1 << id)
-        };
+        let mask = |models: &[String]| crate::class::mask_of(nodes, models);
         let shapes = if self.profile.is_empty() {
             self.published
                 .iter()

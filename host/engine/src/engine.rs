@@ -1,5 +1,7 @@
 //! The state, and the one way to change it: an event at a time.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use model::event::{Finish, Mode};
@@ -153,8 +155,14 @@ impl Engine {
                 self.submit_job(*job, out);
             }
             Event::JobScale { id, replicas } => {
-                self.now_ms = now_ms;
-                self.scale_job(&id, replicas, out)?;
+                if self.queue.len() + replicas as usize > self.config.pending_max {
+                    return Err(EventError::QueueFull(self.config.pending_max));
+                }
+                let before = std::mem::replace(&mut self.now_ms, now_ms);
+                if let Err(refused) = self.scale_job(&id, replicas, out) {
+                    self.now_ms = before;
+                    return Err(refused);
+                }
             }
             Event::JobDelete { id } => self.delete_job(&id, out)?,
             Event::PodFinished { name, how } => {
@@ -199,6 +207,9 @@ impl Engine {
         spec.validate()?;
         if self.nodes.model_limit_reached(&spec) {
             return Err(EventError::TooManyGpuModels(spec.gpus[0].model.clone()));
+        }
+        if self.nodes.place_limit_reached(&spec) {
+            return Err(EventError::TooManyPlaces(spec.name));
         }
         let row = self.place_node(spec, None);
         out.changed
@@ -372,6 +383,15 @@ impl Engine {
         if let Some(row) = freed {
             self.wake_for(row);
         }
+        // A service runs until it is deleted: who ends by itself is replaced.
+        if let Some(id) = &pod.spec.job
+            && how != Finish::Deleted
+            && self.pods.jobs.get(id).is_some_and(|job| {
+                job.spec.kind == JobKind::Service && job.pods.len() < job.spec.replicas as usize
+            })
+        {
+            self.add_replica(&id.clone(), out);
+        }
     }
 
     // === Jobs ===
@@ -484,36 +504,48 @@ impl Engine {
         let Some(job) = self.pods.jobs.get(id) else {
             return Vec::new();
         };
-        let mut left: Vec<u32> = job.pods.iter().copied().collect();
-        let mut on_node = std::collections::BTreeMap::<u32, i32>::new();
-        let mut in_zone = std::collections::BTreeMap::<i32, i32>::new();
-        let place = |slot: u32| {
-            self.pods
-                .get(slot)
-                .at
-                .map(|at| (at.row, self.nodes.zone[at.row as usize]))
-        };
-        for (row, zone) in left.iter().filter_map(|s| place(*s)) {
-            *on_node.entry(row).or_insert(0) += 1;
-            *in_zone.entry(zone).or_insert(0) += 1;
-        }
-        let mut gone = Vec::with_capacity(count);
-        while gone.len() < count {
-            let worst = left.iter().copied().max_by_key(|slot| {
-                let pod = self.pods.get(*slot);
-                match place(*slot) {
-                    None => (1, 0, 0, pod.arrival),
-                    Some((row, zone)) => (0, in_zone[&zone], on_node[&row], pod.arrival),
+        let (mut gone, mut groups) = (Vec::new(), BTreeMap::<(i32, u32), Vec<u32>>::new());
+        let mut in_zone = BTreeMap::<i32, usize>::new();
+        for slot in &job.pods {
+            match self.pods.get(*slot).at {
+                None => gone.push(*slot),
+                Some(at) => {
+                    let zone = self.nodes.zone[at.row as usize];
+                    groups.entry((zone, at.row)).or_default().push(*slot);
+                    *in_zone.entry(zone).or_insert(0) += 1;
                 }
-            });
-            let Some(slot) = worst else { break };
-            if let Some((row, zone)) = place(slot) {
-                *on_node.entry(row).or_insert(0) -= 1;
-                *in_zone.entry(zone).or_insert(0) -= 1;
             }
-            left.retain(|s| *s != slot);
-            gone.push(slot);
         }
+        let arrival = |slot: &u32| self.pods.get(*slot).arrival;
+        gone.sort_by_key(|slot| Reverse(arrival(slot)));
+        // Counts only fall, so a group whose key is out of date is put back
+        // further down: n log n instead of a look at everybody for each victim.
+        let key = |zone: i32, pods: &[u32], in_zone: &BTreeMap<i32, usize>| {
+            (in_zone[&zone], pods.len(), pods.last().map_or(0, arrival))
+        };
+        let mut heap = BinaryHeap::new();
+        for ((zone, row), pods) in &mut groups {
+            pods.sort_by_key(arrival);
+            heap.push((key(*zone, pods, &in_zone), *zone, *row));
+        }
+        while gone.len() < count
+            && let Some((then, zone, row)) = heap.pop()
+        {
+            let Some(pods) = groups.get_mut(&(zone, row)) else {
+                continue;
+            };
+            let now = key(zone, pods, &in_zone);
+            if now == then
+                && let Some(slot) = pods.pop()
+            {
+                gone.push(slot);
+                *in_zone.entry(zone).or_insert(1) -= 1;
+            }
+            if !pods.is_empty() {
+                heap.push((key(zone, pods, &in_zone), zone, row));
+            }
+        }
+        gone.truncate(count);
         gone
     }
 

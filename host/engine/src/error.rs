@@ -39,6 +39,9 @@ pub enum EventError {
     /// One model too many.
     #[error("GPU model {0:?} would be one more than the {max} a cluster can have", max = crate::nodes::GPU_MODELS_MAX)]
     TooManyGpuModels(String),
+    /// One zone or rack too many.
+    #[error("node {0:?} names a zone or rack beyond the {max} a cluster can have", max = crate::nodes::PLACES_MAX)]
+    TooManyPlaces(String),
     /// Back-pressure.
     #[error("{0} pods are waiting already, which is the limit; retry when some have started")]
     QueueFull(usize),

@@ -17,6 +17,10 @@ pub(crate) const SLOTS: usize = GPUS_PER_NODE_MAX;
 /// last bit means "a model this cluster does not have".
 pub const GPU_MODELS_MAX: usize = 63;
 
+/// Most zones, and most racks, a cluster ever has: their ids never change, so
+/// the names are part of the state that every commit carries.
+pub const PLACES_MAX: usize = 4_096;
+
 /// Rows kept in the change log. A reader further behind rescans everything,
 /// which then costs no more than reading the log.
 const CHANGES_KEPT: usize = 1 << 16;
@@ -135,6 +139,15 @@ impl Nodes {
             self.changes_base += drop as u64;
         }
         self.changes.push(row);
+    }
+
+    /// Whether a description would need one zone or rack name too many.
+    pub(crate) fn place_limit_reached(&self, spec: &NodeSpec) -> bool {
+        let over = |name: &Option<String>, known: &Interner<Arc<str>>| {
+            name.as_deref()
+                .is_some_and(|n| known.get(n).is_none() && known.len() == PLACES_MAX)
+        };
+        over(&spec.zone, &self.zones) || over(&spec.rack, &self.racks)
     }
 
     /// Whether a description would need more GPU models than a cluster has.

@@ -267,10 +267,20 @@ impl Scaling {
     }
 }
 
+/// Workloads decided in one tick; the others are still due at the next, a
+/// quarter of a second later. A refit of a forecast takes milliseconds, and pods
+/// wait meanwhile.
+const DECIDED_PER_TICK: usize = 16;
+
 impl Engine {
     /// Decides about every workload that is due, in the order of their names.
     pub(crate) fn tick_scaling(&mut self, out: &mut Output) {
-        for name in self.scaling.due(self.now_ms) {
+        for name in self
+            .scaling
+            .due(self.now_ms)
+            .into_iter()
+            .take(DECIDED_PER_TICK)
+        {
             self.decide_scaling(&name, out);
         }
     }

@@ -1,6 +1,8 @@
 //! The state as separate objects that a store can write down one by one, and
 //! the way back. A restored engine takes the same decisions as the one that was
-//! exported (`tests/restore.rs` proves it on random runs).
+//! exported, as far as policies do not plan with what arrived since the histogram
+//! was last published, which is learned again (`tests/properties.rs` compares
+//! random runs).
 
 use std::sync::Arc;
 

@@ -171,10 +171,10 @@ impl Engine {
                 let gpu = &filter.class.gpu;
                 let usable = i64::from(filter.usable(row).count_ones());
                 if gpu.count == 1 && gpu.milli < 1000 {
-                    let free = i64::from(self.nodes.gpu_free[r]);
-                    let need = i64::from(gpu.milli);
-                    let text = format!("need {need} milli on one GPU, {free} free over all");
-                    (need - usable, Some(text))
+                    let at = r * crate::nodes::SLOTS;
+                    let devices = &self.nodes.gpu_milli_free[at..at + crate::nodes::SLOTS];
+                    let most = i64::from(devices.iter().copied().max().unwrap_or(0).max(0));
+                    amounts(i64::from(gpu.milli), most, "milli-GPU on one device")
                 } else {
                     amounts(i64::from(gpu.count), usable, "GPUs")
                 }

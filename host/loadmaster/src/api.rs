@@ -15,6 +15,7 @@ mod host;
 mod map;
 mod nodes;
 mod openapi;
+mod origin;
 mod policies;
 mod request;
 mod respond;
@@ -46,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) feed: Arc<page::Feed>,
     /// The policies that come with the binary are registered.
     pub(crate) ready: AtomicBool,
+    /// Others may reach the host by a name of the network.
+    pub(crate) named: AtomicBool,
 }
 
 impl App {
@@ -57,6 +60,7 @@ impl App {
             daemon,
             gate: gate::Gate::default(),
             ready: AtomicBool::new(true),
+            named: AtomicBool::new(false),
         }))
     }
 

@@ -138,6 +138,9 @@ fn log(
         return Ok(());
     }
     let text = message.to_str(&store)?.into_owned();
+    // Reading the text costs the host time for each byte of it.
+    let fuel = store.get_fuel()?;
+    store.set_fuel(fuel.saturating_sub(text.len() as u64))?;
     store.data_mut().log.push(level, &text);
     Ok(())
 }

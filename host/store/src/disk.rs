@@ -289,7 +289,9 @@ impl Disk {
         renamed: Point,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let dir = path.parent().unwrap_or(Path::new("."));
+        // The parent of a bare name is empty, which is the current directory.
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = parent.unwrap_or(Path::new("."));
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(TEMPORARY);
         let tmp = dir.join(name);

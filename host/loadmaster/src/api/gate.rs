@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::request::Request;
 use super::table::{Body as Takes, Class, Route};
-use super::{App, respond, table};
+use super::{App, origin, respond, table};
 use crate::wire::{Problem, ProblemKind};
 
 /// Reads at once.
@@ -149,6 +149,7 @@ async fn enter(
         let text = format!("there is nothing at {}", request.uri().path());
         return Err(Problem::new(ProblemKind::NoRoute, text));
     }
+    origin::check(&request, app.0.named.load(Ordering::Relaxed))?;
     let wanted = match request.method().as_str() {
         "HEAD" => "GET",
         other => other,

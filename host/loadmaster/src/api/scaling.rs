@@ -12,7 +12,7 @@ use crate::daemon::{Action, Reply, Submission};
 use crate::wire::scaling::{CalendarEntry, Sample, Scaling};
 use crate::wire::time::Time;
 use crate::wire::view::{Applied, Page, ScalingView};
-use crate::wire::{Invalid, Problem};
+use crate::wire::{Invalid, Problem, ProblemKind};
 
 /// Decisions shown with a workload.
 const DECISIONS_SHOWN: usize = 20;
@@ -120,8 +120,23 @@ pub(crate) struct Samples {
     samples: Vec<Sample>,
 }
 
+/// Largest load of a sample; series files have the same bound.
+const SAMPLE_MAX: f64 = 1e12;
+
 pub(crate) async fn samples(request: Request) -> Result<Response, Problem> {
     let samples = request.json::<Samples>()?.samples;
+    for (i, sample) in samples.iter().enumerate() {
+        let legal = |v: &f64| (0.0..=SAMPLE_MAX).contains(v);
+        if let Some(value) = sample.value.filter(|v| !legal(v)) {
+            let text = format!(
+                "{value} is not a load between 0 and {SAMPLE_MAX:e}; send null for unknown"
+            );
+            let problem = Problem::new(ProblemKind::InvalidRequest, &text);
+            return Err(problem.with(|p| {
+                p.errors = vec![Invalid::at(format!("/samples/{i}/value"), &text)];
+            }));
+        }
+    }
     let workloads: Vec<String> = samples.iter().map(|s| s.workload.clone()).collect();
     let applied = samples.len() as u32;
     let events = samples.into_iter().map(|s| Event::MetricSample {

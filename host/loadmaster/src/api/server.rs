@@ -135,6 +135,9 @@ impl Server {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let app = App::new(daemon.clone());
+        app.0
+            .named
+            .store(options.insecure_public, Ordering::Relaxed);
         if options.shipped {
             app.0.ready.store(false, Ordering::Release);
             let app = app.clone();

@@ -31,6 +31,15 @@ pub(crate) const RECORD_APPROVAL: u16 = 6;
 /// state is whole; a commit may have 16 MiB.
 const COMMIT_BYTES: usize = 4 << 20;
 
+/// Bytes reckoned for a changed object before it is written.
+const OBJECT_BYTES: usize = 1 << 10;
+
+/// The same for a scaled workload with its samples.
+const SCALING_BYTES: usize = 512 << 10;
+
+/// Bytes given to the store at once, below what it takes.
+const GROUP_BYTES: usize = 12 << 20;
+
 /// Changed objects of one commit, likewise.
 const COMMIT_KEYS: usize = 4_096;
 
@@ -166,8 +175,18 @@ impl Book {
     }
 
     pub(crate) fn changed(&mut self, keys: impl IntoIterator<Item = Key>) {
-        if !self.off {
-            self.changed.extend(keys);
+        if self.off {
+            return;
+        }
+        for key in keys {
+            let weight = match key {
+                // Two weeks of samples and what the policy remembers.
+                Key::Scaling(_) => SCALING_BYTES,
+                _ => OBJECT_BYTES,
+            };
+            if self.changed.insert(key) {
+                self.bytes += weight;
+            }
         }
     }
 
@@ -208,11 +227,34 @@ impl Book {
         });
     }
 
-    /// Everything since the last time, as commits.
-    pub(crate) fn take(&mut self, engine: &Engine) -> Vec<Commit> {
+    /// Everything since the last time, as groups of commits that the store takes
+    /// at once.
+    pub(crate) fn take(&mut self, engine: &Engine) -> Vec<Vec<Commit>> {
         self.seal(engine);
-        std::mem::take(&mut self.sealed)
+        let mut groups: Vec<Vec<Commit>> = Vec::new();
+        let mut room = 0;
+        for commit in std::mem::take(&mut self.sealed) {
+            let bytes = size(&commit);
+            match groups.last_mut() {
+                Some(group) if bytes <= room => {
+                    room -= bytes;
+                    group.push(commit);
+                }
+                _ => {
+                    room = GROUP_BYTES.saturating_sub(bytes);
+                    groups.push(vec![commit]);
+                }
+            }
+        }
+        groups
     }
+}
+
+fn size(commit: &Commit) -> usize {
+    let records = commit.records.iter().map(|r| r.payload.len());
+    let puts = commit.puts.iter();
+    let objects = puts.map(|(key, value)| key.len() + value.as_ref().map_or(0, |v| v.bytes.len()));
+    records.sum::<usize>() + objects.sum::<usize>()
 }
 
 /// The decision in a record; `None` for other records.

@@ -23,6 +23,10 @@ use crate::wire::{Problem, ProblemKind};
 /// for the last.
 const GROUP_MAX: usize = 512;
 
+/// Bytes of objects that one event may make: they are written in one commit, so
+/// that a crash never leaves half a job behind.
+const EVENT_BYTES_MAX: usize = 6 << 20;
+
 /// How long an answer is kept for its key.
 pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
 
@@ -270,6 +274,11 @@ impl Core {
                 self.registry.apply(plan);
                 Ok(receipt)
             }
+            Action::Activate { ready, reason } if self.decides_already(ready.set.spec()) => {
+                // Sent again: the way back stays what it was.
+                tracing::info!(reason, "the set that decides was activated again");
+                Ok(Receipt::default())
+            }
             Action::Activate { ready, reason } => {
                 let plan = self
                     .registry
@@ -298,11 +307,13 @@ impl Core {
                     .plan_rollback(kind, if_revision, now_ms, &reason)
                     .map_err(conflict)?;
                 // The record may have a previous set that did not survive a restart.
-                let there = match kind {
-                    PolicyKind::Scoring => self.engine.previous_scoring().is_some(),
-                    PolicyKind::Autoscaling => self.engine.previous_autoscaling().is_some(),
-                    PolicyKind::Admission | PolicyKind::Preemption => false,
+                let recorded = self.registry.hook(kind).map_err(conflict)?.previous.clone();
+                let instantiated = match kind {
+                    PolicyKind::Scoring => self.engine.previous_scoring().map(|s| &s.spec),
+                    PolicyKind::Autoscaling => self.engine.previous_autoscaling().map(|s| &s.spec),
+                    PolicyKind::Admission | PolicyKind::Preemption => None,
                 };
+                let there = instantiated.is_some() && instantiated == recorded.as_ref();
                 if !there || self.fallen_back.contains_key(&kind) {
                     let text = "the previous set could not be started again after the restart; activate a set instead";
                     return Err(Problem::new(ProblemKind::Conflict, text).because("NoPreviousSet"));
@@ -319,6 +330,18 @@ impl Core {
             }
             Action::Approve { by, reason } => self.approve(by, reason),
         }
+    }
+
+    /// Whether this very set is active, running, and has not been edited since.
+    fn decides_already(&self, spec: &PolicySetSpec) -> bool {
+        let active = match spec.kind {
+            PolicyKind::Scoring => &self.engine.scoring().spec,
+            PolicyKind::Autoscaling => &self.engine.autoscaling().spec,
+            PolicyKind::Admission | PolicyKind::Preemption => return false,
+        };
+        !self.fallen_back.contains_key(&spec.kind)
+            && active.members == spec.members
+            && active.combine == spec.combine
     }
 
     fn swap(
@@ -416,7 +439,10 @@ impl Core {
     fn step(&mut self, now_ms: u64, event: Event, receipt: &mut Receipt) -> Result<(), Problem> {
         self.out.clear();
         let quiet = event == Event::Tick;
+        // The engine's time never goes back; the journal has the time it used.
+        let now_ms = now_ms.max(self.engine.now_ms());
         let encoded = self.book.encode(now_ms, &event);
+        self.check_size(&event, encoded.as_ref().map_or(0, Vec::len))?;
         let change = shown(&event);
         self.engine.apply(now_ms, event, &mut self.out)?;
         let decided = self.engine.decide_next(&mut self.out);
@@ -435,6 +461,30 @@ impl Core {
             self.decide(receipt);
         }
         Ok(())
+    }
+
+    /// Refuses an event whose objects would not fit into one commit.
+    fn check_size(&self, event: &Event, encoded: usize) -> Result<(), Problem> {
+        let bytes = match event {
+            Event::JobSubmit(job) => encoded.saturating_mul(job.replicas.max(1) as usize),
+            Event::JobScale { id, replicas } => {
+                let have = self.engine.job(id).map_or(0, |j| j.waiting + j.running);
+                let template = self.engine.job(id).map_or(0, |j| {
+                    self.book
+                        .encode(0, &Event::JobSubmit(Box::new(j.spec.clone())))
+                        .map_or(0, |e| e.len())
+                });
+                template.saturating_mul(replicas.saturating_sub(have) as usize)
+            }
+            _ => encoded,
+        };
+        if bytes <= EVENT_BYTES_MAX {
+            return Ok(());
+        }
+        let text = format!(
+            "this is {bytes} bytes of pods to write at once, more than {EVENT_BYTES_MAX}; send fewer at a time"
+        );
+        Err(Problem::new(ProblemKind::BodyTooLarge, text))
     }
 
     /// Decides everything that can be decided, a slice at a time, so that a
@@ -555,17 +605,11 @@ impl Core {
 
     /// Makes the group durable and shows it.
     fn commit(&mut self) {
-        let commits = self.book.take(&self.engine);
-        if !commits.is_empty()
-            && let Some(store) = &mut self.store
-        {
-            let begun = Instant::now();
-            match store.commit(&commits) {
-                Ok(_) => {
-                    self.metrics.commits += 1;
-                    self.metrics.commit.observe(begun.elapsed());
-                }
-                Err(error) => {
+        let groups = self.book.take(&self.engine);
+        if let Some(store) = &mut self.store {
+            for commits in groups {
+                let begun = Instant::now();
+                if let Err(error) = store.commit(&commits) {
                     // Memory is ahead of the disk now, so no later commit may
                     // succeed either: only a restart makes them agree again.
                     tracing::error!(%error, "nothing more is accepted: the store does not write");
@@ -573,6 +617,8 @@ impl Core {
                     self.changes.clear();
                     return;
                 }
+                self.metrics.commits += 1;
+                self.metrics.commit.observe(begun.elapsed());
             }
         }
         if !self.changes.is_empty() {

@@ -88,6 +88,8 @@ kinds! {
         "/api/docs lists every path of this host.";
     MethodNotAllowed "method-not-allowed" 405 "The path does not have this method"
         "The Allow header lists the methods it has.";
+    ForeignOrigin "foreign-origin" 403 "Another site's page may not use this host"
+        "A browser sent this for a page that does not come from this host, or under a name that is not this machine's. Use the page of the host itself, 127.0.0.1 or localhost, or a client that is no browser.";
     BodyTooLarge "body-too-large" 413 "The body is larger than this path takes"
         "The detail names the limit. Send less at once.";
     UnsupportedMediaType "unsupported-media-type" 415 "The body has the wrong content type"
@@ -252,6 +254,7 @@ impl From<engine::EventError> for Problem {
             | E::Node(_)
             | E::Pod(_)
             | E::TooManyGpuModels(_)
+            | E::TooManyPlaces(_)
             | E::Scaling { .. }
             | E::Calendar { .. } => ProblemKind::InvalidRequest,
         };

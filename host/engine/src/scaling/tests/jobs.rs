@@ -69,7 +69,7 @@ fn pods_that_wait_for_room_are_starting() {
 }
 
 #[test]
-fn a_lost_replica_is_asked_for_again() {
+fn a_lost_replica_is_replaced_at_once() {
     let mut w = world(100_000, JobKind::Service);
     w.minute(210.0);
     w.event(Event::PodFinished {
@@ -77,8 +77,13 @@ fn a_lost_replica_is_asked_for_again() {
         how: Finish::Failed,
     })
     .unwrap();
+    assert_eq!(
+        w.engine.job("shop").unwrap().running,
+        3,
+        "a service keeps its size"
+    );
     let d = w.minute(210.0);
-    assert_eq!((d.current, d.desired), (2, 3));
+    assert_eq!((d.current, d.desired), (3, 3));
     assert_eq!(w.engine.replicas("shop", w.now_ms + MINUTE), Some((3, 0)));
 }
 

@@ -315,6 +315,7 @@ fn remarks(rows: &[Row], choices: usize) -> String {
             let less_short = b.report.under_pct - a.report.under_pct;
             let dearer = 100.0 * (a.pod_minutes / b.pod_minutes.max(1e-9) - 1.0);
             let sense = match (less_short >= 0.0, dearer <= 0.0) {
+                (true, true) if less_short == 0.0 && dearer == 0.0 => "the same on both",
                 (true, true) => "better on both",
                 (true, false) => "less shortfall for more money",
                 (false, true) => "cheaper for more shortfall",
