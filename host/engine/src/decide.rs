@@ -198,7 +198,11 @@ impl Engine {
     fn park(&mut self, slot: u32, class: u32, entry: &Entry, decision: &mut Decision) {
         let reason = self.reason(class, entry);
         self.pods.get_mut(slot).reason = reason;
-        self.queue.park(class, self.now_ms);
+        if entry.counts()[Rejection::Policy as usize] > 0 {
+            self.queue.set_aside(class, slot, self.now_ms);
+        } else {
+            self.queue.park(class, self.now_ms);
+        }
         decision.outcome = Outcome::Unschedulable { reason };
     }
 
@@ -213,6 +217,17 @@ impl Engine {
             .sum();
         if nodes > 0 && permanent == nodes {
             return Reason::Infeasible;
+        }
+        let full = [
+            Rejection::Cpu,
+            Rejection::Memory,
+            Rejection::Disk,
+            Rejection::Network,
+            Rejection::Gpu,
+            Rejection::GpuFragmented,
+        ];
+        if count(Rejection::Policy) > 0 && full.into_iter().all(|r| count(r) == 0) {
+            return Reason::DeniedByPolicy;
         }
         if count(Rejection::GpuFragmented) > 0 || self.scattered(class, entry) {
             return Reason::FragmentedTopology;

@@ -260,7 +260,8 @@ impl Engine {
         if !self.queue.any_parked() || self.nodes.spec(row).is_none() {
             return;
         }
-        let parked: Vec<u32> = self.queue.parked().collect();
+        let mut parked = self.queue.classes_aside();
+        parked.extend(self.queue.parked());
         for class in parked {
             let filter = Filter::new(&self.nodes, &self.classes, class);
             if self.scratch.check_row(&filter, row) == model::Rejection::Fits {

@@ -45,7 +45,7 @@ pub use error::EventError;
 pub use nodes::GPU_MODELS_MAX;
 pub use pods::FINISHED_JOBS_MAX;
 pub use question::Question;
-pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS};
+pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS, REFUSED_MS};
 pub use score::{DECISION_FUEL_MAX, ROWS_PER_CALL};
 pub use set::{ActiveMember, REFUSE, SCORE_MAX, ScoringSet, SetError};
 pub use why::{Fix, NodeLine, Why, WhyState};

@@ -3,7 +3,8 @@
 //! Pods of one class succeed or fail alike, so the queue parks whole classes.
 //! When the head of a class does not fit, no other pod of it is tried until
 //! something changes that could help: a row that passes the native filter, or
-//! the end of the back-off.
+//! the end of the back-off. A pod that a *policy* refused is set aside alone:
+//! the policy may have looked at its application, which its class does not have.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,9 @@ pub const BACKOFF_FIRST_MS: u64 = 1_000;
 /// Longest wait, ms: a class is looked at again at least this often even if no
 /// event seemed to help it, because a policy may have changed its mind.
 pub const BACKOFF_MAX_MS: u64 = 60_000;
+
+/// Wait of a pod that a policy refused, ms, unless a row changes before.
+pub const REFUSED_MS: u64 = 5_000;
 
 type Key = (Reverse<i32>, u64, u32);
 
@@ -37,7 +41,16 @@ pub(crate) struct Queue {
     ready: BTreeSet<(Key, u32)>,
     /// Parked classes by the time they are retried.
     timers: BTreeSet<(u64, u32)>,
+    /// Pods set aside, with the time they are looked at again.
+    aside: BTreeMap<u32, Aside>,
     len: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Aside {
+    class: u32,
+    key: Key,
+    retry_at_ms: u64,
 }
 
 impl Queue {
@@ -54,6 +67,10 @@ impl Queue {
 
     pub(crate) fn remove(&mut self, class: u32, priority: i32, arrival: u64, pod: u32) {
         let key = (Reverse(priority), arrival, pod);
+        if self.aside.remove(&pod).is_some() {
+            self.len -= 1;
+            return;
+        }
         if self.edit(class, |line| line.pods.remove(&key)) {
             self.len -= 1;
         }
@@ -83,8 +100,56 @@ impl Queue {
         self.timers.insert((parked.retry_at_ms, class));
     }
 
+    /// A policy refused every node that this pod fits on.
+    pub(crate) fn set_aside(&mut self, class: u32, pod: u32, now_ms: u64) {
+        let line = self.lines.get(&class);
+        let key = line.and_then(|l| l.pods.iter().copied().find(|(.., p)| *p == pod));
+        if let Some(key) = key {
+            self.edit(class, |line| line.pods.remove(&key));
+            let retry_at_ms = now_ms + REFUSED_MS;
+            self.aside.insert(
+                pod,
+                Aside {
+                    class,
+                    key,
+                    retry_at_ms,
+                },
+            );
+        }
+    }
+
+    /// Puts pods set aside back into their lines.
+    fn take_back(&mut self, which: impl Fn(&Aside) -> bool) {
+        let back: Vec<(u32, Aside)> = self
+            .aside
+            .iter()
+            .filter(|(_, a)| which(a))
+            .map(|(pod, a)| (*pod, *a))
+            .collect();
+        for (pod, a) in back {
+            self.aside.remove(&pod);
+            self.edit(a.class, |line| line.pods.insert(a.key));
+        }
+    }
+
+    /// Classes of pods set aside.
+    pub(crate) fn classes_aside(&self) -> BTreeSet<u32> {
+        self.aside.values().map(|a| a.class).collect()
+    }
+
+    /// Pods set aside.
+    pub(crate) fn aside(&self) -> impl Iterator<Item = u32> + '_ {
+        self.aside.keys().copied()
+    }
+
+    /// When a pod set aside is looked at again; `None` for others.
+    pub(crate) fn aside_until(&self, pod: u32) -> Option<u64> {
+        self.aside.get(&pod).map(|a| a.retry_at_ms)
+    }
+
     /// Something changed that may help this class.
     pub(crate) fn wake(&mut self, class: u32) {
+        self.take_back(|a| a.class == class);
         let Some(line) = self.lines.get_mut(&class) else {
             return;
         };
@@ -110,6 +175,7 @@ impl Queue {
         {
             self.wake(class);
         }
+        self.take_back(|a| a.retry_at_ms <= now_ms);
     }
 
     /// Wakes everything: the rules changed, not the cluster.
@@ -117,6 +183,7 @@ impl Queue {
         for class in self.parked().collect::<Vec<_>>() {
             self.wake(class);
         }
+        self.take_back(|_| true);
     }
 
     /// Parked classes in order of id.
@@ -129,7 +196,7 @@ impl Queue {
 
     /// Whether any class is parked, without walking them.
     pub(crate) fn any_parked(&self) -> bool {
-        !self.timers.is_empty()
+        !self.timers.is_empty() || !self.aside.is_empty()
     }
 
     /// When this class is looked at again at the latest; `None` if it is not

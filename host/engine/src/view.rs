@@ -136,10 +136,19 @@ impl Engine {
                 decision: at.decision,
             },
             None => {
-                let retry_at_ms = self.queue.retry_at(pod.class);
-                PodState::Waiting {
-                    reason: self.waiting_reason(pod.class),
-                    retry_at_ms,
+                let aside = self
+                    .pods
+                    .slot(&pod.name)
+                    .and_then(|slot| self.queue.aside_until(slot));
+                match aside {
+                    Some(_) => PodState::Waiting {
+                        reason: pod.reason,
+                        retry_at_ms: aside,
+                    },
+                    None => PodState::Waiting {
+                        reason: self.waiting_reason(pod.class),
+                        retry_at_ms: self.queue.retry_at(pod.class),
+                    },
                 }
             }
         }
@@ -244,6 +253,13 @@ impl Engine {
                 .and_modify(|o: &mut u64| *o = first.min(*o))
                 .or_insert(first);
         }
+        for slot in self.queue.aside() {
+            let pod = self.pods.get(slot);
+            oldest
+                .entry(pod.reason)
+                .and_modify(|o| *o = pod.submitted_ms.min(*o))
+                .or_insert(pod.submitted_ms);
+        }
         oldest
     }
 
@@ -254,6 +270,9 @@ impl Engine {
         let mut waiting = BTreeMap::new();
         for (class, count) in self.queue.lengths() {
             *waiting.entry(self.waiting_reason(class)).or_insert(0) += count;
+        }
+        for pod in self.queue.aside() {
+            *waiting.entry(self.pods.get(pod).reason).or_insert(0) += 1;
         }
         Summary {
             nodes: self.nodes.live(),

@@ -58,3 +58,29 @@ fn back_off_doubles_up_to_the_maximum_and_restarts_after_success() {
     q.wake_due(1_000);
     assert_eq!(q.head(), Some((1, 0)));
 }
+
+#[test]
+fn a_refused_pod_waits_alone_and_comes_back_to_its_place() {
+    let mut q = Queue::default();
+    q.push(1, 0, 0, 0);
+    q.push(1, 0, 1, 1);
+    q.set_aside(1, 0, 100);
+    assert_eq!(q.head(), Some((1, 1)), "its class goes on");
+    assert_eq!(q.len(), 2);
+    q.wake_due(100 + REFUSED_MS - 1);
+    assert_eq!(q.head(), Some((1, 1)));
+    q.wake_due(100 + REFUSED_MS);
+    assert_eq!(q.head(), Some((1, 0)));
+    q.set_aside(1, 0, 0);
+    q.remove(1, 0, 1, 1);
+    assert_eq!((q.head(), q.len()), (None, 1));
+    q.wake(1);
+    assert_eq!(
+        q.head(),
+        Some((1, 0)),
+        "also when its line was empty meanwhile"
+    );
+    q.set_aside(1, 0, 0);
+    q.remove(1, 0, 0, 0);
+    assert_eq!((q.head(), q.len()), (None, 0));
+}
