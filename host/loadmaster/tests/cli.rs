@@ -416,7 +416,7 @@ fn a_session_with_a_host() {
         &["builtin:binpack", "active"],
     );
     let planned = ["policy", "activate", "scoring=builtin:binpack", "--dry-run"];
-    host.check(&planned, 0, &["→", "planned against revision"]);
+    host.check(&planned, 0, &["→", "checked against revision"]);
     let stale = [
         "policy",
         "activate",

@@ -177,7 +177,16 @@ fn a_policy_is_uploaded_activated_rolled_back_and_survives_a_restart() {
     let settings = json!({"policies": [{"policy": "binpack", "settings": {"nonsense": 1}}]});
     host.send_if("PUT", hook, &tagged, settings)
         .no(422, "BadSettings");
+    let dry = "/api/v1/hooks/scoring?dry_run=true";
+    let nobody = json!({"policies": [{"policy": "nobody"}]});
+    host.send_if("PUT", dry, &tagged, nobody)
+        .no(422, "UnknownPolicy");
+    let checked = host.send_if("PUT", dry, &tagged, body.clone()).ok(200);
+    assert_eq!(checked["revision"], 0, "a dry run changes nothing");
     let active = host.send_if("PUT", hook, &tagged, body.clone()).ok(200);
+    let again = [("if-match", "\"1\"")];
+    let twice = host.send_if("PUT", hook, &again, body.clone()).ok(200);
+    assert_eq!(twice["revision"], 1, "sent again: the way back stays");
     assert_eq!(
         active["active"]["members"][0]["policy"]["digest"],
         policy["digest"]
@@ -337,4 +346,30 @@ fn only_one_process_has_the_directory_and_strangers_are_kept_out() {
         refused.to_string().contains("--insecure-public"),
         "{refused}"
     );
+}
+
+#[test]
+fn another_sites_page_is_kept_out() {
+    let host = Host::durable();
+    let foreign = [
+        ("origin", "http://evil.example"),
+        ("content-type", "text/plain"),
+    ];
+    host.call("POST", "/api/v1/hooks/scoring/rollback", &foreign, b"")
+        .no(403, "ForeignOrigin");
+    host.call("POST", "/api/v1/pods/p/finished", &foreign, b"")
+        .no(403, "ForeignOrigin");
+}
+
+#[test]
+fn a_job_that_no_commit_could_hold_is_refused_and_the_host_goes_on() {
+    let host = Host::durable();
+    let label = "x".repeat(60);
+    let selector: serde_json::Map<String, Value> =
+        (0..40).map(|i| (format!("k{i}"), json!(label))).collect();
+    let template = json!({"app": "big", "requests": {"cpu": "1"}, "node_selector": selector});
+    let job = json!({"id": "big", "kind": "batch", "replicas": 10_000, "template": template});
+    host.send("POST", "/api/v1/jobs", job)
+        .no(413, "BodyTooLarge");
+    host.send("POST", "/api/v1/pods", pod("small", 0)).ok(201);
 }

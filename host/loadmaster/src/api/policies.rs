@@ -249,6 +249,10 @@ pub(crate) async fn activate(request: Request) -> Result<Response, Problem> {
         .await
         .map_err(|e| broke(&e))?
         .map_err(|e| unusable(&e))?;
+    if request.flag("dry_run") {
+        // Resolved, loaded, configured and started; now forgotten.
+        return Ok(respond::tagged(&hook, &tag(&hook)));
+    }
     let action = Action::Activate {
         ready: Box::new(ready),
         reason,

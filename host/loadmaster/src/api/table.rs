@@ -182,7 +182,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(GET "/api/v1/policies/{name}/{version}" policies::get, Read, "One policy", 200 One(of::<y::Policy>())),
         route!(GET "/api/v1/hooks" policies::hooks, Read, "What decides, for every kind", 200 Page(of::<y::Hook>())),
         route!(GET "/api/v1/hooks/{kind}" policies::hook, Read, "What decides for one kind", 200 One(of::<y::Hook>())),
-        route!(PUT "/api/v1/hooks/{kind}" policies::activate, Upload, "Make a set of policies decide; needs If-Match", 200 One(of::<y::Hook>())).takes::<y::HookRequest>(),
+        route!(PUT "/api/v1/hooks/{kind}" policies::activate, Upload, "Make a set of policies decide; needs If-Match", 200 One(of::<y::Hook>())).takes::<y::HookRequest>().asks(&[("dry_run", "true checks the set, its settings and the revision, and changes nothing; the answer is the hook as it is")]),
         route!(POST "/api/v1/hooks/{kind}/rollback" policies::rollback, Write, "Back to the set before", 200 One(of::<y::Hook>())).may_take::<policies::RollbackRequest>(),
         // Replicas over time.
         route!(GET "/api/v1/scaling" scaling::list, Read, "Scaled workloads", 200 Page(of::<v::ScalingView>())),

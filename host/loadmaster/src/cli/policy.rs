@@ -170,7 +170,7 @@ fn upload(file: &std::path::Path, profile: Profile, client: &Client, out: &Out) 
             .iter()
             .filter(|c| c.verdict != "not-run");
         format!(
-            "{} {} {}   {} bytes   conformance {}/{}   most fuel of a call {}\n  {}   not active\n",
+            "{} {} {}   {} bytes   conformance {}/{}   most fuel of a call {}\n  {}   {}\n",
             style.good("stored"),
             style.bold(&p.name),
             p.version,
@@ -178,7 +178,11 @@ fn upload(file: &std::path::Path, profile: Profile, client: &Client, out: &Out) 
             passed.count(),
             run.count(),
             grouped(p.conformance.fuel_max),
-            p.digest
+            p.digest,
+            match p.state.as_str() {
+                "active" => "active already",
+                _ => "not active",
+            }
         )
     })?;
     let kind = model::PolicyKind::from(p.kind);
@@ -412,21 +416,20 @@ fn activate(verb: &Policy, client: &Client, out: &Out) -> Outcome {
         set_text(&hook.active),
         planned.join(" + ")
     );
+    let combine = format!("{combine:?}").to_lowercase();
+    let body = json!({"combine": combine, "policies": members, "reason": reason});
+    let tag = format!("\"{revision}\"");
     if *dry_run {
+        let checked = format!("{path}?dry_run=true");
+        client.change("PUT", &checked, Some(&tag), Some(&body))?;
         out.print(&format!(
-            "{plan}      planned against revision {revision}\n"
+            "{plan}      checked against revision {revision}\n"
         ))?;
         out.next(&format!(
             "repeat it with --if-match {revision} and without --dry-run"
         ));
-        if revision != hook.revision {
-            out.warn(&format!("the hook is at revision {} now", hook.revision));
-        }
         return Ok(());
     }
-    let combine = format!("{combine:?}").to_lowercase();
-    let body = json!({"combine": combine, "policies": members, "reason": reason});
-    let tag = format!("\"{revision}\"");
     let began = Instant::now();
     let value = client.change("PUT", &path, Some(&tag), Some(&body))?.value;
     swapped(&value, &hook, began, client, out)
