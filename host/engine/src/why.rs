@@ -19,7 +19,7 @@ pub struct NodeLine {
     pub rejection: Rejection,
     /// How many.
     pub count: u32,
-    /// The first [`NAMES_SHOWN`], nearest to fitting first.
+    /// The first few, nearest to fitting first.
     pub nodes: Vec<Arc<str>>,
     /// The nearest one in numbers, e.g. `node-09: 6 GPUs free, 2 short`.
     pub nearest: Option<String>,
