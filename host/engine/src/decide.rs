@@ -80,6 +80,7 @@ impl Engine {
             self.epoch += 1;
         }
         for m in &mut self.set.members {
+            m.policy.begin_decision();
             if m.context != context.version {
                 m.context = context.version;
                 if let Err(fault) = m.policy.set_context(&context) {

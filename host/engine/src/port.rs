@@ -239,6 +239,10 @@ pub trait ScoringPolicy: Send {
     /// A fault; the engine then answers with the built-in.
     fn set_context(&mut self, context: &Arc<Context>) -> Result<(), PolicyFault>;
 
+    /// A decision begins: its calls up to the next one are one question, and may
+    /// be bounded together.
+    fn begin_decision(&mut self) {}
+
     /// Appends one score a row to `out`: 0..=100 000, -1 refuses, `i32::MIN`
     /// abstains. On a fault `out` may hold the scores of rows finished before
     /// it, in order; the engine scores the rest with the built-in.

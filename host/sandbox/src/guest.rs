@@ -177,6 +177,11 @@ impl Clock {
         let Some((started, cpu)) = self.started else {
             return Ok(most);
         };
+        let wall = started.elapsed().as_millis() as u64;
+        if let Some(left @ 1..) = self.pass_wall_ms.checked_sub(wall) {
+            return Ok(most.min(left));
+        }
+        // Over by the wall: what counts is the thread's own time.
         let spent = match (cpu, cpu_time::of_this_thread()) {
             (Some(then), Some(now)) => now.saturating_sub(then),
             _ => started.elapsed(),

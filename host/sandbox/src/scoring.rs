@@ -33,7 +33,13 @@ pub struct WasmScoring {
     asked: u64,
     /// One chunk of a cold pass, gathered.
     chunk: Vec<i32>,
+    /// Guard of the decision in progress, once it has asked about many rows.
+    decision: Option<Clock>,
 }
+
+/// Rows from which a question is part of a cold pass, whose calls are guarded
+/// together. Below it the hot path reads no clock.
+const COLD_ROWS: u32 = 256;
 
 impl std::fmt::Debug for WasmScoring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,6 +67,7 @@ impl WasmScoring {
             node_columns: columns.len() - device_columns,
             device_columns,
             asked: 0,
+            decision: None,
             chunk: Vec::new(),
         };
         policy.guest = Some(policy.fresh(Clock::single(&limits))?);
@@ -206,6 +213,10 @@ impl ScoringPolicy for WasmScoring {
         Ok(())
     }
 
+    fn begin_decision(&mut self) {
+        self.decision = None;
+    }
+
     fn score(
         &mut self,
         pod: &PodRow,
@@ -218,7 +229,12 @@ impl ScoringPolicy for WasmScoring {
         let every = self.limits.audit_every;
         let audited = every > 0 && self.asked.is_multiple_of(every);
         let chunked = rows.count > self.limits.chunk_rows;
-        let clock = self.clock(audited || chunked);
+        let clock = if rows.count >= COLD_ROWS {
+            let limits = &self.limits;
+            *self.decision.get_or_insert_with(|| Clock::running(limits))
+        } else {
+            self.clock(audited || chunked)
+        };
         let first = out.len();
         let mut chunk = std::mem::take(&mut self.chunk);
         let cost = self.ask(clock, |guest, limits| {

@@ -105,6 +105,10 @@ impl ScoringPolicy for Metered<Box<dyn ScoringPolicy>> {
         self.policy.set_context(context)
     }
 
+    fn begin_decision(&mut self) {
+        self.policy.begin_decision();
+    }
+
     fn score(
         &mut self,
         pod: &PodRow,
