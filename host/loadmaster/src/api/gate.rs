@@ -102,6 +102,9 @@ pub(crate) fn router(app: App) -> Router {
     }))
 }
 
+/// Most that is taken in of a refused body before the connection is closed.
+const DRAINED_BYTES_MAX: usize = 16 << 20;
+
 async fn serve(
     app: App,
     routes: &[Route],
@@ -194,6 +197,19 @@ async fn enter(
     })
 }
 
+/// Takes in some more of a body that is refused: a connection closed on unread
+/// bytes is reset, and the client would never see why.
+async fn drain(body: &mut Body) {
+    let mut left = DRAINED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
 async fn read(
     app: App,
     route: &Route,
@@ -221,9 +237,13 @@ async fn read(
     let body = match route.body {
         Takes::None => bytes::Bytes::new(),
         Takes::Json(..) | Takes::MaybeJson(_) | Takes::Wasm => {
-            let body = Limited::new(body, route.body_bytes).collect().await;
-            let body = body.map_err(|error| {
-                if error.downcast_ref::<LengthLimitError>().is_some() {
+            let mut body = body;
+            let read = Limited::new(&mut body, route.body_bytes).collect().await;
+            if read.as_ref().is_err_and(|e| e.is::<LengthLimitError>()) {
+                drain(&mut body).await;
+            }
+            let body = read.map_err(|error| {
+                if error.is::<LengthLimitError>() {
                     let kind = match route.body {
                         Takes::Wasm => ProblemKind::PolicyTooLarge,
                         _ => ProblemKind::BodyTooLarge,
