@@ -1,7 +1,9 @@
-//! A small JSON reader for settings.
+//! A small JSON reader for settings, and a writer for the values of patches.
 //!
 //! Guests carry it instead of a general library: settings are a few flat keys,
 //! and a general library would be most of the component.
+
+use std::fmt::{self, Write as _};
 
 /// A JSON value. Numbers stay text, so that integers lose nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,83 @@ impl Value {
             _ => None,
         }
     }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+macro_rules! from_integer {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(value: $integer) -> Self {
+                Self::Number(value.to_string())
+            }
+        }
+    )*};
+}
+
+from_integer!(i32, i64, u32, u64);
+
+impl<V: Into<Self>> From<Vec<V>> for Value {
+    fn from(items: Vec<V>) -> Self {
+        Self::Array(items.into_iter().map(Into::into).collect())
+    }
+}
+
+/// JSON text without spaces.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(text) => f.write_str(text),
+            Self::String(text) => quote(text, f),
+            Self::Array(items) => {
+                f.write_char('[')?;
+                for (i, item) in items.iter().enumerate() {
+                    let comma = if i > 0 { "," } else { "" };
+                    write!(f, "{comma}{item}")?;
+                }
+                f.write_char(']')
+            }
+            Self::Object(entries) => {
+                f.write_char('{')?;
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    f.write_str(if i > 0 { "," } else { "" })?;
+                    quote(key, f)?;
+                    write!(f, ":{value}")?;
+                }
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+fn quote(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            c if c < ' ' => write!(f, "\\u{:04x}", u32::from(c))?,
+            c => f.write_char(c)?,
+        }
+    }
+    f.write_char('"')
 }
 
 /// Reads one JSON text.
@@ -322,6 +401,16 @@ mod tests {
             "line 1, column 8: half of a surrogate pair"
         );
         assert!(error(&"[".repeat(100_000)).contains("nested too deeply"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = r#"{"a\"\\":[1,-2.5e3,true,null,[]],"b":{"c":"x\u000a\u0001é"}}"#;
+        let value = parse(text).unwrap();
+        assert_eq!(value.to_string(), text);
+        assert_eq!(parse(&value.to_string()), Ok(value));
+        assert_eq!(Value::from(vec!["a", "b"]).to_string(), r#"["a","b"]"#);
+        assert_eq!(Value::from(u64::MAX).to_string(), u64::MAX.to_string());
     }
 
     #[test]

@@ -37,10 +37,12 @@
 //! assert_eq!(cluster.winner(&policy, &loadmaster_sdk::testing::cpu_pod(1_000, 0)), Some("b"));
 //! ```
 //!
-//! `scoring` and `autoscaling` hold the traits; `view` is what a policy sees of
-//! the columns; `devices` picks among a node's GPUs; `settings` reads its configuration; `testing` runs it natively
-//! over the very same buffers a host would hand to the component.
+//! `scoring`, `autoscaling` and `admission` hold the traits; `view` is what a
+//! policy sees of the columns; `devices` picks among a node's GPUs; `settings`
+//! reads its configuration; `testing` runs it natively over the very same buffers
+//! a host would hand to the component.
 
+pub mod admission;
 pub mod autoscaling;
 #[doc(hidden)]
 pub mod bindings;

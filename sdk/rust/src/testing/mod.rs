@@ -11,13 +11,15 @@
 //! ```
 //!
 //! `cluster` builds nodes and lays out columns, `samples` has ready ones and
-//! measures what a row costs, `schema` checks that a settings schema and
-//! `configure` agree.
+//! measures what a row costs, `admission` builds jobs, reviews and quota cycles,
+//! `schema` checks that a settings schema and `configure` agree.
 
+mod admission;
 mod cluster;
 mod samples;
 mod schema;
 
+pub use admission::{TestCycle, TestJob, TestReview, check_mutation};
 pub use cluster::{NodeBuilder, TestCluster};
 pub use samples::{DGX1, print_row_costs, worn_cluster};
 pub use schema::check_settings_schema;
