@@ -85,6 +85,7 @@ pub fn alone(revision: u64, policy: Box<dyn ScoringPolicy>) -> ScoringSet {
         weight: WEIGHT_ONE,
         tier: 0,
         settings: "{}".to_owned(),
+        fail: model::FailMode::Closed,
     };
     let spec = PolicySetSpec {
         kind: PolicyKind::Scoring,

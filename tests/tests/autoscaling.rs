@@ -22,6 +22,7 @@ fn pre_scaler(settings: &str) -> AutoscalingSet {
         weight: WEIGHT_ONE,
         tier: 0,
         settings: settings.to_owned(),
+        fail: model::FailMode::Closed,
     };
     let spec = PolicySetSpec {
         kind: PolicyKind::Autoscaling,

@@ -16,8 +16,22 @@ use crate::score::{Tally, World, refresh};
 use crate::set::{NO_TOTAL, ScoringSet};
 
 impl Engine {
-    /// Decides the pod at the head of the queue. `false` when none is ready.
+    /// Decides what is next: who enters, then the pod or gang that has waited
+    /// longest at the highest priority, then who has to yield. `false` when
+    /// nothing can be decided now.
     pub fn decide_next(&mut self, out: &mut Output) -> bool {
+        if self.admit_next(out) {
+            return true;
+        }
+        match (self.queue.head_key(), self.gangs.head_key()) {
+            (None, None) => self.preempt_next(out),
+            (Some(pod), Some(gang)) if gang < pod => self.decide_gang(out),
+            (None, Some(_)) => self.decide_gang(out),
+            (Some(_), _) => self.decide_pod(out),
+        }
+    }
+
+    fn decide_pod(&mut self, out: &mut Output) -> bool {
         let Some((class, slot)) = self.queue.head() else {
             return false;
         };

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use model::decision::FaultNote;
+use model::plan::{AdmissionRecord, EvictCause, PlanRecord};
 use model::policy::{PolicyId, PolicyKind};
 
 /// Why a running pod went back into the queue.
@@ -10,6 +12,10 @@ use model::policy::{PolicyId, PolicyKind};
 pub enum RequeueCause {
     /// Its node was removed.
     NodeRemoved,
+    /// It was evicted, for this cause.
+    Evicted(EvictCause),
+    /// The plan that promised it a place was given up.
+    PlanDissolved,
 }
 
 impl RequeueCause {
@@ -18,6 +24,8 @@ impl RequeueCause {
     pub fn code(self) -> &'static str {
         match self {
             Self::NodeRemoved => "NodeRemoved",
+            Self::Evicted(cause) => cause.code(),
+            Self::PlanDissolved => "PlanDissolved",
         }
     }
 }
@@ -40,6 +48,40 @@ pub enum Effect {
         pod: Arc<str>,
         /// Why.
         cause: RequeueCause,
+    },
+    /// Ask the pod to leave: it has `grace_ms` to write a checkpoint and stop;
+    /// then it is stopped. Its end comes back as `PodEvicted`.
+    Evict {
+        /// Pod.
+        pod: Arc<str>,
+        /// Node it runs on.
+        node: Arc<str>,
+        /// Time it has, ms.
+        grace_ms: u32,
+        /// Why.
+        cause: EvictCause,
+        /// Plan it leaves for, 0 for none.
+        plan: u64,
+    },
+    /// A guard stopped disruptions until an operator approves or the window
+    /// has passed.
+    GuardTripped {
+        /// In words, with the numbers.
+        why: String,
+    },
+    /// A job's gang could not start in time and was given up.
+    GangTimedOut {
+        /// Job.
+        job: Arc<str>,
+    },
+    /// A policy that gates entry has failed closed for this long.
+    AdmissionStuck {
+        /// Which policy.
+        policy: PolicyId,
+        /// Since, ms.
+        since_ms: u64,
+        /// Objects refused because of it.
+        refused: u64,
     },
     /// Its owner deleted it: stop the pod.
     Stop {
@@ -87,6 +129,16 @@ pub enum Key {
     Scaling(Arc<str>),
     /// A calendar entry.
     Calendar(Arc<str>),
+    /// A quota node.
+    Quota(Arc<str>),
+    /// A queue.
+    Queue(Arc<str>),
+    /// A disruption budget with its tokens.
+    Budget(Arc<str>),
+    /// A catalogue entry: which catalogue, which name.
+    Catalog(&'static str, Arc<str>),
+    /// A plan whose victims are leaving.
+    Plan(u64),
 }
 
 /// Everything that came out of a step. Cleared and used again by the caller.
@@ -96,6 +148,12 @@ pub struct Output {
     pub decisions: Vec<model::Decision>,
     /// Scaling decisions in order.
     pub scaling: Vec<model::scaling::ScalingDecision>,
+    /// Admission decisions in order.
+    pub admissions: Vec<AdmissionRecord>,
+    /// Plans made, done or given up, in order.
+    pub plans: Vec<PlanRecord>,
+    /// Faults outside placement decisions, which carry their own.
+    pub faults: Vec<(PolicyKind, FaultNote)>,
     /// What to do, in order.
     pub effects: Vec<Effect>,
     /// What to write down; may repeat.
@@ -107,6 +165,9 @@ impl Output {
     pub fn clear(&mut self) {
         self.decisions.clear();
         self.scaling.clear();
+        self.admissions.clear();
+        self.plans.clear();
+        self.faults.clear();
         self.effects.clear();
         self.changed.clear();
     }

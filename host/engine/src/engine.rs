@@ -7,16 +7,21 @@ use std::sync::Arc;
 use model::event::{Finish, Mode};
 use model::{Event, JobKind, JobSpec, NodeSpec, PodSpec, Reason};
 
+use crate::admission::Admission;
+use crate::budget::Budgets;
 use crate::cache::{CACHE_BYTES_MAX, ScoreCache};
 use crate::class::Classes;
 use crate::context::ContextKeeper;
 use crate::effect::{Effect, Key, Output, RequeueCause};
 use crate::error::EventError;
 use crate::filter::Filter;
+use crate::gang::Gangs;
 use crate::nodes::Nodes;
 use crate::peers::Peers;
-use crate::pods::{Allocation, FINISHED_JOBS_MAX, Job, Pod, Pods};
+use crate::pods::{Allocation, FINISHED_JOBS_MAX, Job, Pod, Pods, Progress, Promise};
+use crate::preempt::Preemption;
 use crate::queue::Queue;
+use crate::quota::Quotas;
 use crate::scaling::Scaling;
 use crate::score::Scratch;
 use crate::set::ScoringSet;
@@ -69,6 +74,11 @@ pub struct Engine {
     /// Fault of the decision in progress that tripped a breaker.
     pub(crate) tripped: Option<model::decision::FaultNote>,
     pub(crate) scaling: Scaling,
+    pub(crate) quotas: Quotas,
+    pub(crate) admission: Admission,
+    pub(crate) gangs: Gangs,
+    pub(crate) preemption: Preemption,
+    pub(crate) budgets: Budgets,
     /// Set while the host does not trust its own state: nothing is taken away.
     pub(crate) hold: bool,
 }
@@ -106,6 +116,11 @@ impl Engine {
             scratch: Scratch::default(),
             tripped: None,
             scaling: Scaling::default(),
+            quotas: Quotas::default(),
+            admission: Admission::default(),
+            gangs: Gangs::default(),
+            preemption: Preemption::default(),
+            budgets: Budgets::default(),
             hold: false,
         }
     }
@@ -150,9 +165,15 @@ impl Engine {
                 }
             }
             Event::JobSubmit(job) => {
-                self.check_job(&job)?;
-                self.now_ms = now_ms;
-                self.submit_job(*job, out);
+                let before = std::mem::replace(&mut self.now_ms, now_ms);
+                let reviewed = self.check_job(&job).and_then(|()| self.review(*job, out));
+                match reviewed {
+                    Ok((job, patches)) => self.submit_job(job, patches, out),
+                    Err(refused) => {
+                        self.now_ms = before;
+                        return Err(refused);
+                    }
+                }
             }
             Event::JobScale { id, replicas } => {
                 if self.queue.len() + replicas as usize > self.config.pending_max {
@@ -168,6 +189,43 @@ impl Engine {
             Event::PodFinished { name, how } => {
                 let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
                 self.finish(slot, how, out);
+            }
+            Event::PodEvicted { name } => {
+                self.now_ms = now_ms;
+                let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
+                self.pod_left(slot, out)?;
+            }
+            Event::PodCheckpointed { name } => {
+                let slot = self.pods.slot(&name);
+                let slot = slot.ok_or_else(|| EventError::UnknownPod(name.clone()))?;
+                let pod = self.pods.get_mut(slot);
+                if pod.at.is_none() {
+                    return Err(EventError::NotRunning(name));
+                }
+                pod.progress.checkpoint_ms = now_ms;
+                out.changed.push(Key::Pod(Arc::clone(&pod.name)));
+            }
+            Event::PodEvict { name } => {
+                let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
+                let before = std::mem::replace(&mut self.now_ms, now_ms);
+                if let Err(refused) = self.evict_for_operator(slot, out) {
+                    self.now_ms = before;
+                    return Err(refused);
+                }
+            }
+            Event::QuotaPut(spec) => self.put_quota(spec, out)?,
+            Event::QuotaRemove { name } => self.remove_quota(&name, out)?,
+            Event::QueuePut(spec) => self.put_queue(spec, out)?,
+            Event::QueueRemove { name } => self.remove_queue(&name, out)?,
+            Event::BudgetPut(spec) => self.put_budget(spec, now_ms, out)?,
+            Event::BudgetRemove { name } => self.remove_budget(&name, out)?,
+            Event::CatalogPut(entry) => self.put_catalog(entry, out)?,
+            Event::CatalogRemove { catalog, name } => {
+                self.remove_catalog(&catalog, &name, out)?;
+            }
+            Event::ApproveEvictions { count } => {
+                self.budgets.approve(count);
+                out.changed.push(Key::Core);
             }
             Event::SetMode(mode) => {
                 self.context.set_mode(mode);
@@ -188,6 +246,9 @@ impl Engine {
             Event::Tick => {
                 self.now_ms = now_ms;
                 self.queue.wake_due(now_ms);
+                self.tick_admission(out);
+                self.tick_gangs(out);
+                self.tick_evictions(out);
                 self.tick_scaling(out);
             }
         }
@@ -304,6 +365,8 @@ impl Engine {
         let name: Arc<str> = Arc::from(spec.name.as_str());
         let app = 1 + self.pods.apps.join(&Arc::from(spec.app.as_str()));
         let class = self.classes.join(&spec);
+        let queue = spec.job.as_ref().and_then(|id| self.pods.jobs.get(id));
+        let admitted = queue.is_none_or(|job| job.spec.meta.queue.is_empty());
         self.pods.insert(Pod {
             spec: Arc::new(spec),
             name,
@@ -314,13 +377,74 @@ impl Engine {
             at: None,
             reason: Reason::PendingEvaluation,
             last_decision: None,
+            admitted,
+            next: None,
+            leaving: None,
+            progress: Progress::default(),
         })
     }
 
+    /// Puts a waiting pod where it waits: for quota, for its gang, or for a node.
     pub(crate) fn enqueue(&mut self, slot: u32) {
         let pod = self.pods.get(slot);
-        self.queue
-            .push(pod.class, pod.spec.priority, pod.arrival, slot);
+        if !pod.admitted {
+            self.wait_for_quota(slot);
+        } else if self.in_gang(slot) {
+            self.wait_for_gang(slot);
+        } else {
+            self.queue
+                .push(pod.class, pod.spec.priority, pod.arrival, slot);
+        }
+    }
+
+    /// Takes a waiting pod away from where [`Self::enqueue`] put it.
+    pub(crate) fn dequeue(&mut self, slot: u32) {
+        let pod = self.pods.get(slot);
+        if !pod.admitted {
+            self.stop_waiting_for_quota(slot);
+        } else if self.in_gang(slot) {
+            self.stop_waiting_for_gang(slot);
+        } else {
+            self.queue
+                .remove(pod.class, pod.spec.priority, pod.arrival, slot);
+        }
+    }
+
+    /// Whether the pod starts with others or not at all.
+    pub(crate) fn in_gang(&self, slot: u32) -> bool {
+        let job = self.pods.get(slot).spec.job.as_ref();
+        job.and_then(|id| self.pods.jobs.get(id))
+            .is_some_and(|job| job.spec.gang.is_some())
+    }
+
+    /// Charges a place that becomes the pod's own when its plan is done: nobody
+    /// else can take it until then.
+    pub(crate) fn promise(&mut self, slot: u32, promise: Promise) {
+        let (app, spec) = {
+            let pod = self.pods.get(slot);
+            (pod.app, Arc::clone(&pod.spec))
+        };
+        let at = promise.at;
+        self.nodes
+            .charge(at.row, 1, &spec.requests, at.devices, at.per_device.into());
+        self.peers
+            .add(app, at.row, self.nodes.zone[at.row as usize], 1);
+        self.pods.get_mut(slot).next = Some(promise);
+    }
+
+    /// The reverse of [`Self::promise`].
+    pub(crate) fn unpromise(&mut self, slot: u32) -> Option<Promise> {
+        let promise = self.pods.get_mut(slot).next.take()?;
+        let at = promise.at;
+        let (app, requests) = {
+            let pod = self.pods.get(slot);
+            (pod.app, pod.spec.requests)
+        };
+        self.nodes
+            .charge(at.row, -1, &requests, at.devices, at.per_device.into());
+        self.peers
+            .add(app, at.row, self.nodes.zone[at.row as usize], -1);
+        Some(promise)
     }
 
     /// Charges the node and everything derived from it.
@@ -335,7 +459,7 @@ impl Engine {
     }
 
     /// The reverse of [`Self::occupy`].
-    fn release(&mut self, slot: u32) -> Option<u32> {
+    pub(crate) fn release(&mut self, slot: u32) -> Option<u32> {
         let at = self.pods.detach(slot)?;
         let pod = self.pods.get(slot);
         let zone = self.nodes.zone[at.row as usize];
@@ -346,13 +470,16 @@ impl Engine {
         Some(at.row)
     }
 
-    fn finish(&mut self, slot: u32, how: Finish, out: &mut Output) {
+    pub(crate) fn finish(&mut self, slot: u32, how: Finish, out: &mut Output) {
+        let promised = self.unpromise(slot);
         let freed = self.release(slot);
-        if freed.is_none() {
-            let pod = self.pods.get(slot);
-            self.queue
-                .remove(pod.class, pod.spec.priority, pod.arrival, slot);
+        if freed.is_none() && promised.is_none() {
+            self.dequeue(slot);
         }
+        if self.pods.get(slot).admitted {
+            self.charge_quota(slot, -1);
+        }
+        self.gone(slot, how, out);
         let Some(pod) = self.pods.remove(slot) else {
             return;
         };
@@ -369,7 +496,7 @@ impl Engine {
         {
             match how {
                 Finish::Succeeded => job.succeeded += 1,
-                Finish::Failed => job.failed += 1,
+                Finish::Failed | Finish::TimedOut => job.failed += 1,
                 Finish::Deleted => {}
             }
             let over = job.pods.is_empty() && job.spec.kind == JobKind::Batch;
@@ -436,7 +563,12 @@ impl Engine {
         Ok(())
     }
 
-    fn submit_job(&mut self, job: JobSpec, out: &mut Output) {
+    fn submit_job(
+        &mut self,
+        job: JobSpec,
+        patches: Vec<model::admission::Patch>,
+        out: &mut Output,
+    ) {
         let (id, replicas) = (job.id.clone(), job.replicas);
         out.changed.push(Key::Job(Arc::from(id.as_str())));
         self.pods.jobs.insert(
@@ -448,6 +580,9 @@ impl Engine {
                 succeeded: 0,
                 failed: 0,
                 next_index: 0,
+                patches,
+                attempts: 0,
+                started_ms: None,
             },
         );
         for _ in 0..replicas {

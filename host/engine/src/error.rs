@@ -40,7 +40,7 @@ pub enum EventError {
     #[error("GPU model {0:?} would be one more than the {max} a cluster can have", max = crate::nodes::GPU_MODELS_MAX)]
     TooManyGpuModels(String),
     /// One zone or rack too many.
-    #[error("node {0:?} names a zone or rack beyond the {max} a cluster can have", max = crate::nodes::PLACES_MAX)]
+    #[error("node {0:?} names a zone, rack or block beyond the {max} a cluster can have", max = crate::nodes::PLACES_MAX)]
     TooManyPlaces(String),
     /// Back-pressure.
     #[error("{0} pods are waiting already, which is the limit; retry when some have started")]
@@ -67,4 +67,98 @@ pub enum EventError {
         /// What is wrong and what is expected.
         problem: String,
     },
+    /// An admission policy said no.
+    #[error("job {job:?} was denied: {}", findings_text(.findings))]
+    Denied {
+        /// Job.
+        job: String,
+        /// At least one.
+        findings: Vec<model::admission::Finding>,
+    },
+    /// A policy that gates entry failed, and its binding fails closed.
+    #[error(
+        "job {job:?} cannot be judged: {policy} {fault}; it stays out until the policy answers, is replaced, or its fail mode is set to open"
+    )]
+    Unjudged {
+        /// Job.
+        job: String,
+        /// Which policy.
+        policy: model::PolicyId,
+        /// Its fault.
+        fault: String,
+    },
+    /// Bad gang.
+    #[error("gang {job:?}: {problem}")]
+    Gang {
+        /// Job.
+        job: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// No such quota node.
+    #[error("there is no quota {0:?}")]
+    UnknownQuota(String),
+    /// Bad quota node, or one that is in use.
+    #[error("quota {name:?}: {problem}")]
+    Quota {
+        /// Name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// No such queue.
+    #[error("there is no queue {0:?}")]
+    UnknownQueue(String),
+    /// Bad queue, or one that is in use.
+    #[error("queue {name:?}: {problem}")]
+    Queue {
+        /// Name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// No such budget.
+    #[error("there is no disruption budget {0:?}")]
+    UnknownBudget(String),
+    /// Bad budget.
+    #[error("disruption budget {name:?}: {problem}")]
+    Budget {
+        /// Name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// No such entry.
+    #[error("there is nothing named {name:?} in the {catalog} catalogue")]
+    UnknownCatalogEntry {
+        /// Which catalogue.
+        catalog: String,
+        /// Name.
+        name: String,
+    },
+    /// Bad entry, or one too many.
+    #[error("catalogue entry {name:?}: {problem}")]
+    Catalog {
+        /// Name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// It has to run for this.
+    #[error("pod {0:?} is not running")]
+    NotRunning(String),
+    /// A budget, a guard or its own terms forbid it.
+    #[error("pod {pod:?} was not evicted: {why}")]
+    EvictRefused {
+        /// Pod.
+        pod: String,
+        /// Which rule, with numbers, and what to do.
+        why: String,
+    },
+}
+
+fn findings_text(findings: &[model::admission::Finding]) -> String {
+    let lines = findings.iter();
+    let lines = lines.map(|f| format!("{} at {}: {}", f.code, f.field, f.message));
+    lines.collect::<Vec<_>>().join("; ")
 }

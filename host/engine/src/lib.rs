@@ -10,19 +10,26 @@
 //! of a hash map: the same events under the same policies give the same
 //! decisions on any machine.
 
+mod admission;
+mod budget;
 mod cache;
 mod class;
 mod decide;
 mod engine; // the state and its events, in reading order from here
+mod evict;
 mod filter;
+mod gang;
 mod lower;
 mod place;
+mod preempt;
 mod queue;
+mod quota;
 mod score;
 mod why;
 
 pub mod breaker;
 pub mod builtin;
+mod chain;
 mod context;
 mod effect;
 mod error;
@@ -38,6 +45,7 @@ pub mod state;
 pub mod view;
 
 pub use cache::CACHE_BYTES_MAX;
+pub use chain::{AdmissionSet, Chain, ChainError, ChainMember, PreemptionSet};
 pub use context::SHAPES_MAX;
 pub use effect::{Effect, Key, Output, RequeueCause};
 pub use engine::{Config, Engine};

@@ -17,7 +17,7 @@ pub(crate) const SLOTS: usize = GPUS_PER_NODE_MAX;
 /// last bit means "a model this cluster does not have".
 pub const GPU_MODELS_MAX: usize = 63;
 
-/// Most zones, and most racks, a cluster ever has: their ids never change, so
+/// Most zones, most racks and most blocks a cluster ever has: their ids never change, so
 /// the names are part of the state that every commit carries.
 pub const PLACES_MAX: usize = 4_096;
 
@@ -64,6 +64,7 @@ pub(crate) struct Nodes {
     pub(crate) wiring: Vec<i32>,
     pub(crate) zone: Vec<i32>,
     pub(crate) rack: Vec<i32>,
+    pub(crate) block: Vec<i32>,
     pub(crate) price: Vec<i32>,
     pub(crate) labels: Vec<u32>,
     pub(crate) taints: Vec<u32>,
@@ -83,6 +84,7 @@ pub(crate) struct Nodes {
     pub(crate) wirings: Interner<Arc<LinkMatrix>>,
     pub(crate) zones: Interner<Arc<str>>,
     pub(crate) racks: Interner<Arc<str>>,
+    pub(crate) blocks: Interner<Arc<str>>,
     pub(crate) label_sets: Interner<Arc<BTreeMap<String, String>>>,
     pub(crate) taint_sets: Interner<Arc<[Taint]>>,
     pub(crate) zone_rows: Vec<Vec<u32>>,
@@ -147,7 +149,9 @@ impl Nodes {
             name.as_deref()
                 .is_some_and(|n| known.get(n).is_none() && known.len() == PLACES_MAX)
         };
-        over(&spec.zone, &self.zones) || over(&spec.rack, &self.racks)
+        over(&spec.zone, &self.zones)
+            || over(&spec.rack, &self.racks)
+            || over(&spec.block, &self.blocks)
     }
 
     /// Whether a description would need more GPU models than a cluster has.
@@ -186,6 +190,7 @@ impl Nodes {
             &mut self.wiring,
             &mut self.zone,
             &mut self.rack,
+            &mut self.block,
         ] {
             column.push(-1);
         }
@@ -250,6 +255,10 @@ impl Nodes {
             Some(z) => self.racks.intern(&Arc::from(z.as_str())) as i32,
             None => -1,
         };
+        self.block[r] = match &spec.block {
+            Some(b) => self.blocks.intern(&Arc::from(b.as_str())) as i32,
+            None => -1,
+        };
         self.price[r] = to_s32(spec.price_milli);
         self.labels[r] = self.label_sets.intern(&Arc::new(spec.labels.clone()));
         self.taints[r] = self.taint_sets.intern(&Arc::from(spec.taints.as_slice()));
@@ -297,6 +306,7 @@ impl Nodes {
         self.wiring[r] = -1;
         self.zone[r] = -1;
         self.rack[r] = -1;
+        self.block[r] = -1;
         self.price[r] = 0;
         self.live -= 1;
         self.vacant.insert(row);

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use model::admission::Patch;
+use model::plan::EvictCause;
 use model::{JobSpec, PodSpec, Reason};
 
 use crate::names::{Counted, NameIndex};
@@ -61,6 +63,45 @@ pub(crate) struct Pod {
     pub(crate) reason: Reason,
     /// Decision of that look.
     pub(crate) last_decision: Option<u64>,
+    /// Its quota pays for it; always true without a queue.
+    pub(crate) admitted: bool,
+    /// Place it has been promised, already charged: of a waiting pod, or of a
+    /// running one that moves.
+    pub(crate) next: Option<Promise>,
+    /// Asked to leave the place it has.
+    pub(crate) leaving: Option<Leaving>,
+    /// What it has done so far.
+    pub(crate) progress: Progress,
+}
+
+/// A place that becomes a pod's own when a plan is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) at: Allocation,
+    pub(crate) plan: u64,
+}
+
+/// A running pod that was asked to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) cause: EvictCause,
+    /// Plan it leaves for, 0 for none.
+    pub(crate) plan: u64,
+    /// It counts as gone then, ms.
+    pub(crate) until_ms: u64,
+}
+
+/// What survives an eviction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Run time of earlier runs that was saved, ms.
+    pub served_ms: u64,
+    /// Run time of earlier runs that was lost, ms.
+    pub lost_ms: u64,
+    /// Time of the latest checkpoint of the run in progress, ms; 0 for none.
+    pub checkpoint_ms: u64,
+    /// Times it was evicted.
+    pub evictions: u32,
 }
 
 /// One job.
@@ -74,6 +115,12 @@ pub(crate) struct Job {
     pub(crate) failed: u32,
     /// Index of the next pod made.
     pub(crate) next_index: u32,
+    /// Changes that admission made to it.
+    pub(crate) patches: Vec<Patch>,
+    /// Attempts to admit or place it as a whole.
+    pub(crate) attempts: u32,
+    /// When it last started as a whole (gangs), ms.
+    pub(crate) started_ms: Option<u64>,
 }
 
 /// Pods by slot, jobs by id.

@@ -5,6 +5,9 @@
 //! The data has the shape of `wit/v0.1.0`, so that crossing into a guest is a
 //! copy and not a conversion.
 
+pub mod admission;
+pub mod preemption;
+
 use std::sync::Arc;
 
 use model::PolicyFault;

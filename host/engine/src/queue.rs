@@ -83,6 +83,12 @@ impl Queue {
             .map(|((_, _, pod), class)| (*class, *pod))
     }
 
+    /// Priority and arrival of the head, in the order heads are compared.
+    pub(crate) fn head_key(&self) -> Option<(Reverse<i32>, u64)> {
+        let ((priority, arrival, _), _) = self.ready.first()?;
+        Some((*priority, *arrival))
+    }
+
     /// The head of this class did not fit.
     pub(crate) fn park(&mut self, class: u32, now_ms: u64) {
         let Some(line) = self.lines.get_mut(&class) else {

@@ -129,6 +129,7 @@ impl ScoringSet {
             weight: WEIGHT_ONE,
             tier: 0,
             settings: "{}".to_owned(),
+            fail: model::FailMode::Closed,
         };
         Self {
             spec: PolicySetSpec {

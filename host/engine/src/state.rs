@@ -6,14 +6,19 @@
 
 use std::sync::Arc;
 
+use model::admission::{CatalogEntry, Patch};
+use model::disruption::BudgetSpec;
 use model::event::{Mode, ShapeClass};
+use model::plan::{EvictCause, PlanRecord};
+use model::quota::{QueueSpec, QuotaSpec};
 use model::scaling::CalendarEvent;
 use model::{GpuRequest, JobSpec, NodeSpec, PodSpec};
 
 use crate::context::Seen;
 use crate::effect::Key;
 use crate::engine::{Config, Engine};
-use crate::pods::{Allocation, Job, PerDevice};
+pub use crate::pods::Progress;
+use crate::pods::{Allocation, Job, Leaving, PerDevice, Promise};
 pub use crate::scaling::ScalingState;
 
 /// One learned class of workload.
@@ -56,6 +61,14 @@ pub struct CoreState {
     pub zones: Vec<String>,
     /// Racks by id.
     pub racks: Vec<String>,
+    /// Blocks by id.
+    pub blocks: Vec<String>,
+    /// Number of the next plan.
+    pub next_plan: u64,
+    /// Evictions in the guard's window, as (time in ms, pods), oldest first.
+    pub evictions: Vec<(u64, u32)>,
+    /// Evictions an operator has approved beyond the guard.
+    pub evictions_approved: u32,
 }
 
 /// A node and its row.
@@ -99,6 +112,14 @@ pub struct PodRecord {
     pub last_decision: Option<u64>,
     /// Where, if running.
     pub bound: Option<BoundState>,
+    /// Its quota pays for it.
+    pub admitted: bool,
+    /// Place it has been promised, and by which plan.
+    pub next: Option<(BoundState, u64)>,
+    /// Asked to leave: cause, plan (0 for none), and when it counts as gone, ms.
+    pub leaving: Option<(EvictCause, u64, u64)>,
+    /// What it has done so far.
+    pub progress: Progress,
 }
 
 /// A job.
@@ -114,6 +135,12 @@ pub struct JobState {
     pub failed: u32,
     /// Index of the next pod made.
     pub next_index: u32,
+    /// Changes that admission made to it.
+    pub patches: Vec<Patch>,
+    /// Attempts to admit or place it as a whole.
+    pub attempts: u32,
+    /// When it last started as a whole (gangs), ms.
+    pub started_ms: Option<u64>,
 }
 
 /// One object of the state.
@@ -126,6 +153,22 @@ pub enum Object {
     Job(JobState),
     Scaling(ScalingState),
     Calendar(CalendarEvent),
+    Quota(QuotaSpec),
+    Queue(QueueSpec),
+    Budget(BudgetState),
+    Catalog(CatalogEntry),
+    Plan(PlanRecord),
+}
+
+/// A disruption budget and what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetState {
+    /// Description.
+    pub spec: BudgetSpec,
+    /// Tokens left.
+    pub tokens: u32,
+    /// Time up to which tokens were refilled, ms.
+    pub refilled_ms: u64,
 }
 
 /// Objects that contradict each other. The host refuses to start on them.
@@ -160,10 +203,22 @@ impl Engine {
                     succeeded: job.succeeded,
                     failed: job.failed,
                     next_index: job.next_index,
+                    patches: job.patches.clone(),
+                    attempts: job.attempts,
+                    started_ms: job.started_ms,
                 }))
             }
             Key::Scaling(name) => self.scaling.export(name).map(Object::Scaling),
             Key::Calendar(name) => self.scaling.calendar_entry(name).map(Object::Calendar),
+            Key::Quota(name) => self.quotas.spec(name).cloned().map(Object::Quota),
+            Key::Queue(name) => self.quotas.queue(name).cloned().map(Object::Queue),
+            Key::Budget(name) => self.budgets.export(name).map(Object::Budget),
+            Key::Catalog(kind, name) => self
+                .admission
+                .catalog_entry(kind, name)
+                .cloned()
+                .map(Object::Catalog),
+            Key::Plan(id) => self.preemption.plan(*id).cloned().map(Object::Plan),
         }
     }
 
@@ -183,6 +238,14 @@ impl Engine {
                     .calendar()
                     .map(|e| Key::Calendar(Arc::from(e.name.as_str()))),
             )
+            .chain(self.quotas.names().map(|n| Key::Quota(Arc::from(n))))
+            .chain(self.quotas.queue_names().map(|n| Key::Queue(Arc::from(n))))
+            .chain(self.budgets.names().map(|n| Key::Budget(Arc::from(n))))
+            .chain(self.admission.catalog().map(|e| {
+                let (kind, name) = e.key();
+                Key::Catalog(kind, Arc::from(name))
+            }))
+            .chain(self.preemption.plan_ids().map(Key::Plan))
     }
 
     fn export_core(&self) -> CoreState {
@@ -210,6 +273,10 @@ impl Engine {
             gpu_models: names(self.nodes.gpu_models.values()),
             zones: names(self.nodes.zones.values()),
             racks: names(self.nodes.racks.values()),
+            blocks: names(self.nodes.blocks.values()),
+            next_plan: self.preemption.next_plan,
+            evictions: self.budgets.window(),
+            evictions_approved: self.budgets.approved(),
         }
     }
 
@@ -220,14 +287,40 @@ impl Engine {
             arrival: pod.arrival,
             submitted_ms: pod.submitted_ms,
             last_decision: pod.last_decision,
-            bound: pod.at.map(|at| BoundState {
-                node: self.nodes.names[at.row as usize].to_string(),
-                devices: at.devices,
-                milli: at.per_device.milli,
-                memory_mib: at.per_device.memory,
-                since_ms: at.since_ms,
-                decision: at.decision,
-            }),
+            bound: pod.at.map(|at| self.bound_state(&at)),
+            admitted: pod.admitted,
+            next: pod.next.map(|n| (self.bound_state(&n.at), n.plan)),
+            leaving: pod.leaving.map(|l| (l.cause, l.plan, l.until_ms)),
+            progress: pod.progress,
+        })
+    }
+
+    fn bound_state(&self, at: &Allocation) -> BoundState {
+        BoundState {
+            node: self.nodes.names[at.row as usize].to_string(),
+            devices: at.devices,
+            milli: at.per_device.milli,
+            memory_mib: at.per_device.memory,
+            since_ms: at.since_ms,
+            decision: at.decision,
+        }
+    }
+
+    /// The place a record speaks of.
+    fn allocation(&self, pod: &str, bound: &BoundState) -> Result<Allocation, RestoreError> {
+        let Some(row) = self.nodes.row(&bound.node) else {
+            let text = format!("pod {pod:?} runs on {:?}, which is not there", bound.node);
+            return Err(RestoreError::Inconsistent(text));
+        };
+        Ok(Allocation {
+            row,
+            devices: bound.devices,
+            per_device: PerDevice {
+                milli: bound.milli,
+                memory: bound.memory_mib,
+            },
+            since_ms: bound.since_ms,
+            decision: bound.decision,
         })
     }
 
@@ -239,7 +332,8 @@ impl Engine {
     pub fn restore(config: Config, objects: Vec<Object>) -> Result<Self, RestoreError> {
         let mut engine = Self::new(config);
         let (mut core, mut nodes, mut pods, mut jobs) = (None, Vec::new(), Vec::new(), Vec::new());
-        let mut scaling = Vec::new();
+        let (mut scaling, mut quotas, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plans = Vec::new();
         for object in objects {
             match object {
                 Object::Core(c) => core = Some(c),
@@ -248,6 +342,11 @@ impl Engine {
                 Object::Job(j) => jobs.push(j),
                 Object::Scaling(s) => scaling.push(s),
                 Object::Calendar(c) => engine.scaling.restore_calendar(c),
+                Object::Quota(q) => quotas.push(q),
+                Object::Queue(q) => queues.push(q),
+                Object::Budget(b) => engine.budgets.restore(b),
+                Object::Catalog(c) => engine.admission.restore_catalog(c),
+                Object::Plan(p) => plans.push(p),
             }
         }
         let Some(core) = core else {
@@ -258,6 +357,15 @@ impl Engine {
             return Err(RestoreError::Inconsistent(text.to_owned()));
         };
         engine.restore_core(core);
+        for spec in quotas {
+            engine.quotas.restore_quota(spec);
+        }
+        for spec in queues {
+            engine.quotas.restore_queue(spec);
+        }
+        for plan in plans {
+            engine.preemption.restore_plan(plan);
+        }
         nodes.sort_by_key(|n| n.row);
         for node in nodes {
             engine.restore_node(node)?;
@@ -272,6 +380,9 @@ impl Engine {
                     succeeded: job.succeeded,
                     failed: job.failed,
                     next_index: job.next_index,
+                    patches: job.patches,
+                    attempts: job.attempts,
+                    started_ms: job.started_ms,
                 },
             );
         }
@@ -308,6 +419,12 @@ impl Engine {
         for name in &core.racks {
             self.nodes.racks.intern(&Arc::from(name.as_str()));
         }
+        for name in &core.blocks {
+            self.nodes.blocks.intern(&Arc::from(name.as_str()));
+        }
+        self.preemption.next_plan = core.next_plan.max(1);
+        self.budgets
+            .restore_guard(core.evictions, core.evictions_approved);
         let learned = core.learned.into_iter().map(|s| {
             let seen = Seen {
                 count: s.count,
@@ -348,27 +465,32 @@ impl Engine {
         let name = pod.spec.name.clone();
         let slot = self.insert_pod(pod.spec, pod.arrival, pod.submitted_ms);
         self.pods.get_mut(slot).last_decision = pod.last_decision;
-        let Some(bound) = pod.bound else {
+        {
+            let restored = self.pods.get_mut(slot);
+            restored.admitted = pod.admitted;
+            restored.progress = pod.progress;
+        }
+        if pod.admitted {
+            self.charge_quota(slot, 1);
+        }
+        if let Some((next, plan)) = pod.next {
+            let at = self.allocation(&name, &next)?;
+            self.promise(slot, Promise { at, plan });
+        }
+        if let Some(bound) = pod.bound {
+            let at = self.allocation(&name, &bound)?;
+            self.occupy(slot, at);
+            if let Some((cause, plan, until_ms)) = pod.leaving {
+                let leaving = Leaving {
+                    cause,
+                    plan,
+                    until_ms,
+                };
+                self.restore_leaving(slot, leaving);
+            }
+        } else if self.pods.get(slot).next.is_none() {
             self.enqueue(slot);
-            return Ok(());
-        };
-        let Some(row) = self.nodes.row(&bound.node) else {
-            let text = format!("pod {name:?} runs on {:?}, which is not there", bound.node);
-            return Err(RestoreError::Inconsistent(text));
-        };
-        self.occupy(
-            slot,
-            Allocation {
-                row,
-                devices: bound.devices,
-                per_device: PerDevice {
-                    milli: bound.milli,
-                    memory: bound.memory_mib,
-                },
-                since_ms: bound.since_ms,
-                decision: bound.decision,
-            },
-        );
+        }
         Ok(())
     }
 }

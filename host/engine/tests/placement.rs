@@ -322,6 +322,7 @@ fn finished_jobs_are_remembered_up_to_a_bound() {
             kind: model::JobKind::Batch,
             replicas: 1,
             template: pod("template", 1, GpuRequest::default()),
+            ..model::JobSpec::default()
         })))
         .unwrap();
         w.step(Event::PodFinished {

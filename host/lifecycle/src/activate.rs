@@ -237,6 +237,7 @@ impl Workshop {
                 weight: asked.weight,
                 tier: asked.tier,
                 settings,
+                fail: model::FailMode::Closed,
             });
         }
         let spec = PolicySetSpec {

@@ -49,6 +49,7 @@ pub(crate) fn set(kind: PolicyKind, revision: u64) -> PolicySetSpec {
                 weight: WEIGHT_ONE,
                 tier: 0,
                 settings: "{}".to_owned(),
+                fail: model::FailMode::Closed,
             })
             .collect(),
         combine: Combine::Weighted,

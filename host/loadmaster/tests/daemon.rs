@@ -187,6 +187,7 @@ fn a_large_job_is_several_commits_of_which_each_is_a_whole_state() {
         kind: JobKind::Batch,
         replicas: 10_000,
         template: pod(""),
+        ..JobSpec::default()
     };
     let receipt = daemon
         .submit_blocking(vec![Event::JobSubmit(Box::new(job))])

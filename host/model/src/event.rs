@@ -1,8 +1,11 @@
 //! Everything that can happen to the engine. Time comes with the event.
 
+use crate::admission::CatalogEntry;
+use crate::disruption::BudgetSpec;
 use crate::job::JobSpec;
 use crate::node::NodeSpec;
 use crate::pod::PodSpec;
+use crate::quota::{QueueSpec, QuotaSpec};
 use crate::scaling::{CalendarEvent, ScalingSpec};
 
 /// State of the whole cluster, as an operator declared it.
@@ -28,6 +31,8 @@ pub enum Finish {
     Failed,
     /// Deleted by its owner.
     Deleted,
+    /// Stopped because its job ran longer than it may.
+    TimedOut,
 }
 
 /// A class of workload, for policies that look at what usually arrives.
@@ -87,6 +92,59 @@ pub enum Event {
         name: String,
         /// How.
         how: Finish,
+    },
+    /// A pod that was asked to leave has stopped. It waits again, or starts at
+    /// the place it was moved to.
+    PodEvicted {
+        /// Pod name.
+        name: String,
+    },
+    /// A running pod has written a checkpoint: what it did until now survives
+    /// an eviction.
+    PodCheckpointed {
+        /// Pod name.
+        name: String,
+    },
+    /// An operator asks a pod to leave; within budgets and guards like any other
+    /// eviction.
+    PodEvict {
+        /// Pod name.
+        name: String,
+    },
+    /// A capacity group or cohort was added or changed.
+    QuotaPut(QuotaSpec),
+    /// A quota node is to go; refused while queues or children use it.
+    QuotaRemove {
+        /// Name.
+        name: String,
+    },
+    /// A queue was added or changed.
+    QueuePut(QueueSpec),
+    /// A queue is to go; refused while jobs wait in it or draw on it.
+    QueueRemove {
+        /// Name.
+        name: String,
+    },
+    /// A disruption budget was added or changed.
+    BudgetPut(BudgetSpec),
+    /// A disruption budget is to go.
+    BudgetRemove {
+        /// Name.
+        name: String,
+    },
+    /// A catalogue entry was added or replaced.
+    CatalogPut(CatalogEntry),
+    /// A catalogue entry is to go.
+    CatalogRemove {
+        /// `app` or `image`.
+        catalog: String,
+        /// Name in it.
+        name: String,
+    },
+    /// An operator allows this many more evictions than the guard would.
+    ApproveEvictions {
+        /// Pods.
+        count: u32,
     },
     /// The operator declared a mode.
     SetMode(Mode),

@@ -55,7 +55,9 @@ pub struct NodeSpec {
     pub taints: Vec<Taint>,
     /// Failure domain.
     pub zone: Option<String>,
-    /// Rack or block.
+    /// Block of racks that share a fabric.
+    pub block: Option<String>,
+    /// Rack.
     pub rack: Option<String>,
     /// 1/1000 of the currency per hour, 0 when unknown.
     pub price_milli: i64,

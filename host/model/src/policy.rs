@@ -89,6 +89,36 @@ pub const MEMBERS_MAX: usize = 8;
 /// Most tiers of one set; three totals of 20 bits pack into one 64-bit key.
 pub const TIERS_MAX: u8 = 3;
 
+/// What an admission policy's fault means for the object under review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FailMode {
+    /// It stays out until the policy answers again. The default: a gate that
+    /// opens when it breaks is no gate.
+    #[default]
+    Closed,
+    /// It enters as if the policy had abstained.
+    Open,
+}
+
+impl FailMode {
+    /// The name used in SPECs and files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+        }
+    }
+
+    /// The mode with this name.
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Self> {
+        [Self::Closed, Self::Open]
+            .into_iter()
+            .find(|m| m.as_str() == s)
+    }
+}
+
 /// One policy's place in a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -100,6 +130,8 @@ pub struct Member {
     pub tier: u8,
     /// Settings as JSON text.
     pub settings: String,
+    /// What its fault means at the door. Only for admission.
+    pub fail: FailMode,
 }
 
 /// How several scores become one.

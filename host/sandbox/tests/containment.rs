@@ -61,6 +61,7 @@ fn set_of(guest: &ScoringGuest) -> ScoringSet {
             weight: WEIGHT_ONE,
             tier: 0,
             settings: "{}".to_owned(),
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
     };

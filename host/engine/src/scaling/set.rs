@@ -63,6 +63,7 @@ impl AutoscalingSet {
                     weight: WEIGHT_ONE,
                     tier: 0,
                     settings: "{}".to_owned(),
+                    fail: model::FailMode::Closed,
                 }],
                 combine: Combine::Weighted,
             },

@@ -110,6 +110,7 @@ fn set_spec(name: &str, revision: u64) -> PolicySetSpec {
             weight: WEIGHT_ONE,
             tier: 0,
             settings: "{}".to_owned(),
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
     }

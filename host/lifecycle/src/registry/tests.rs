@@ -67,6 +67,7 @@ fn ready(registry: &Registry, digests: &[&str]) -> ReadySet {
             weight: WEIGHT_ONE,
             tier: 0,
             settings: "{}".to_owned(),
+            fail: model::FailMode::Closed,
         })
         .collect();
     let instances = members.iter().filter_map(|_| builtin::scoring("binpack"));

@@ -486,6 +486,7 @@ pub fn scoring_set(
         weight: p.asked.weight,
         tier: 0,
         settings: p.asked.settings.clone(),
+        fail: model::FailMode::Closed,
     });
     let spec = PolicySetSpec {
         kind: PolicyKind::Scoring,
@@ -515,6 +516,7 @@ pub fn autoscaling_set(
             weight: policy.asked.weight,
             tier: 0,
             settings: policy.asked.settings.clone(),
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
     };

@@ -46,6 +46,10 @@ impl Node {
         }
         word(|| "/zone".to_owned(), self.zone.as_deref().unwrap_or(""))?;
         word(|| "/rack".to_owned(), self.rack.as_deref().unwrap_or(""))?;
+        word(
+            || "/block".to_owned(),
+            self.block.as_deref().unwrap_or(""),
+        )?;
         size(self)
     }
 }

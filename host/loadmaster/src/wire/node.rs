@@ -140,6 +140,9 @@ pub struct Node {
     /// Rack or block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,
+    /// Block of racks that share a fabric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
     /// Per hour; unknown when left out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub price: Price,
@@ -194,6 +197,7 @@ impl From<&NodeSpec> for Node {
                 .collect(),
             zone: n.zone.clone(),
             rack: n.rack.clone(),
+            block: n.block.clone(),
             price: Price(n.price_milli),
             cordoned: n.cordoned,
         }
@@ -252,6 +256,7 @@ impl TryFrom<Node> for NodeSpec {
                 .collect(),
             zone: n.zone,
             rack: n.rack,
+            block: n.block,
             price_milli: n.price.0,
             cordoned: n.cordoned,
         };

@@ -232,6 +232,7 @@ impl TryFrom<Job> for JobSpec {
             },
             replicas: j.replicas,
             template,
+            ..Self::default()
         })
     }
 }

@@ -106,6 +106,38 @@ pub struct Member {
     /// Settings.
     #[schema(value_type = Object)]
     pub settings: serde_json::Value,
+    /// What its fault means at the door; only for admission.
+    #[serde(default)]
+    pub fail: Fail,
+}
+
+/// What an admission policy's fault means for the object under review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fail {
+    /// It stays out.
+    #[default]
+    Closed,
+    /// It enters.
+    Open,
+}
+
+impl From<model::FailMode> for Fail {
+    fn from(f: model::FailMode) -> Self {
+        match f {
+            model::FailMode::Closed => Self::Closed,
+            model::FailMode::Open => Self::Open,
+        }
+    }
+}
+
+impl From<Fail> for model::FailMode {
+    fn from(f: Fail) -> Self {
+        match f {
+            Fail::Closed => Self::Closed,
+            Fail::Open => Self::Open,
+        }
+    }
 }
 
 /// What decides for one kind.
@@ -140,6 +172,7 @@ impl From<&PolicySetSpec> for PolicySet {
                     tier: m.tier,
                     // Settings are checked to be JSON before a set is made.
                     settings: serde_json::from_str(&m.settings).unwrap_or_default(),
+                    fail: m.fail.into(),
                 })
                 .collect(),
         }
@@ -163,6 +196,7 @@ impl From<PolicySet> for PolicySetSpec {
                     weight: m.weight.0,
                     tier: m.tier,
                     settings: m.settings.to_string(),
+                    fail: m.fail.into(),
                 })
                 .collect(),
         }

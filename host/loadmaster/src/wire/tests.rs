@@ -59,6 +59,7 @@ fn node() -> NodeSpec {
         }],
         zone: Some("z".to_owned()),
         rack: None,
+        block: Some("b1".to_owned()),
         price_milli: 32_770,
         cordoned: true,
     }
@@ -98,6 +99,7 @@ fn job() -> JobSpec {
             gpu: GpuRequest::whole(2),
             ..pod()
         },
+        ..JobSpec::default()
     }
 }
 

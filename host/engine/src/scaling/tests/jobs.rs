@@ -30,6 +30,7 @@ fn job(kind: JobKind) -> Event {
             requests,
             ..PodSpec::default()
         },
+        ..JobSpec::default()
     }))
 }
 
