@@ -37,7 +37,7 @@
 //! assert_eq!(cluster.winner(&policy, &loadmaster_sdk::testing::cpu_pod(1_000, 0)), Some("b"));
 //! ```
 //!
-//! `scoring`, `autoscaling` and `admission` hold the traits; `view` is what a
+//! `scoring`, `autoscaling`, `admission` and `preemption` hold the traits; `view` is what a
 //! policy sees of the columns; `devices` picks among a node's GPUs; `settings`
 //! reads its configuration; `testing` runs it natively over the very same buffers
 //! a host would hand to the component.
@@ -51,6 +51,7 @@ mod description;
 pub mod devices;
 pub mod json;
 pub mod log;
+pub mod preemption;
 pub mod scoring;
 pub mod settings;
 pub mod testing;
