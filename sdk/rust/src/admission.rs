@@ -128,6 +128,48 @@ pub trait AdmissionPolicy: Sized {
 
 // === impl Job ===
 
+/// A batch job that says nothing.
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            namespace: String::new(),
+            queue: String::new(),
+            kind: JobKind::Batch,
+            app: String::new(),
+            priority: 0,
+            tier: String::new(),
+            image: String::new(),
+            run_as_root: false,
+            privileged: false,
+            seccomp: None,
+            runtime_limit: None,
+            deadline: None,
+            labels: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+}
+
+/// No pods that need nothing.
+impl Default for Role {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            count: 0,
+            min: 0,
+            cpu: 0,
+            memory: 0,
+            disk: 0,
+            network: 0,
+            gpu_count: 0,
+            gpu_milli: 0,
+            gpu_memory: 0,
+            gpu_models: Vec::new(),
+        }
+    }
+}
+
 impl Job {
     /// The value of a label.
     #[must_use]

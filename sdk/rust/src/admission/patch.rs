@@ -25,6 +25,15 @@ impl Patch {
         Self::new(field, Change::Remove, reason)
     }
 
+    /// Makes this change to a job.
+    ///
+    /// # Errors
+    /// The field or the value is not one that can be patched; the job is then as
+    /// it was.
+    pub fn apply_to(&self, job: &mut Job) -> Result<(), PatchError> {
+        apply_one(job, self)
+    }
+
     fn new(field: &str, change: Change, reason: &str) -> Self {
         Self {
             field: field.to_owned(),
@@ -125,6 +134,21 @@ impl RoleField {
             .find(|(_, f)| *f == self)
             .map_or("", |(n, _)| n)
     }
+
+    fn same(self, a: &Role, b: &Role) -> bool {
+        match self {
+            Self::Count => a.count == b.count,
+            Self::Min => a.min == b.min,
+            Self::Cpu => a.cpu == b.cpu,
+            Self::Memory => a.memory == b.memory,
+            Self::Disk => a.disk == b.disk,
+            Self::Network => a.network == b.network,
+            Self::GpuCount => a.gpu_count == b.gpu_count,
+            Self::GpuMilli => a.gpu_milli == b.gpu_milli,
+            Self::GpuMemory => a.gpu_memory == b.gpu_memory,
+            Self::GpuModels => a.gpu_models == b.gpu_models,
+        }
+    }
 }
 
 impl Field {
@@ -154,6 +178,45 @@ impl Field {
                 .find(|(_, f)| f == plain)
                 .map_or_else(String::new, |(n, _)| pointer(&[n])),
         }
+    }
+
+    /// Whether it has the same value in both jobs; a role that is not there has
+    /// none.
+    #[must_use]
+    pub fn same(&self, a: &Job, b: &Job) -> bool {
+        match self {
+            Self::Namespace => a.namespace == b.namespace,
+            Self::Queue => a.queue == b.queue,
+            Self::App => a.app == b.app,
+            Self::Priority => a.priority == b.priority,
+            Self::Tier => a.tier == b.tier,
+            Self::Image => a.image == b.image,
+            Self::RunAsRoot => a.run_as_root == b.run_as_root,
+            Self::Privileged => a.privileged == b.privileged,
+            Self::Seccomp => a.seccomp == b.seccomp,
+            Self::RuntimeLimit => a.runtime_limit == b.runtime_limit,
+            Self::Deadline => a.deadline == b.deadline,
+            Self::Label(key) => a.label(key) == b.label(key),
+            Self::Role(name, field) => match (a.role(name), b.role(name)) {
+                (Some(a), Some(b)) => field.same(a, b),
+                (a, b) => a.is_none() && b.is_none(),
+            },
+        }
+    }
+
+    /// Whether `set` takes this value.
+    ///
+    /// # Errors
+    /// What the field takes.
+    pub fn check(&self, value: &Value) -> Result<(), PatchError> {
+        let mut probe = Job::default();
+        if let Self::Role(name, _) = self {
+            probe.roles.push(Role {
+                name: name.clone(),
+                ..Role::default()
+            });
+        }
+        Patch::set(&self.pointer(), value.clone(), "").apply_to(&mut probe)
     }
 }
 

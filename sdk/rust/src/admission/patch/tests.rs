@@ -15,6 +15,8 @@ fn job() -> Job {
 fn check(patch: Patch, expect: impl Fn(&mut Job)) {
     let before = job();
     let after = apply(&before, std::slice::from_ref(&patch)).unwrap();
+    let field = Field::parse(&patch.field).unwrap();
+    assert_eq!(field.same(&before, &after), before == after, "{patch:?}");
     let mut expected = before;
     expect(&mut expected);
     assert_eq!(after, expected, "{patch:?}");
@@ -153,9 +155,20 @@ fn everything_else_is_refused() {
             change: Change::Set(value.into()),
             reason: String::new(),
         };
+        if let Ok(value) = json::parse(value) {
+            assert!(Field::parse(field).unwrap().check(&value).is_err());
+        }
         let error = refused(patch);
         assert!(error.contains(" takes "), "{field} {value}: {error}");
     }
+}
+
+#[test]
+fn values_are_checked_without_a_job() {
+    let role = Field::Role("any".into(), RoleField::GpuModels);
+    assert_eq!(role.check(&Value::from(vec!["H100"])), Ok(()));
+    assert!(role.check(&Value::from("H100")).is_err());
+    assert_eq!(Field::Priority.check(&Value::from(-1)), Ok(()));
 }
 
 #[test]
