@@ -25,6 +25,7 @@ mod preempt;
 mod queue;
 mod quota;
 mod score;
+mod whatif;
 mod why;
 
 pub mod breaker;

@@ -350,6 +350,24 @@ impl Nodes {
         self.touch(row);
     }
 
+    /// Share and memory left on a healthy device, below zero while a place is
+    /// promised that its owner has not left yet.
+    pub(crate) fn device_left(&self, row: u32, slot: usize) -> Option<(i32, i32)> {
+        let gpu = self.specs[row as usize].as_ref()?.gpus.get(slot)?;
+        let used = &self.gpu_used[row as usize * SLOTS + slot];
+        gpu.healthy.then(|| {
+            let milli = GPU_MILLI as i32 - used.milli;
+            (milli, to_s32(gpu.memory_mib) - used.memory)
+        })
+    }
+
+    /// Memory of a device, MiB; 0 when unknown.
+    pub(crate) fn device_memory(&self, row: u32, slot: usize) -> i32 {
+        let spec = self.specs[row as usize].as_ref();
+        let gpu = spec.and_then(|spec| spec.gpus.get(slot));
+        gpu.map_or(0, |gpu| to_s32(gpu.memory_mib))
+    }
+
     fn set_capacity(&mut self, row: u32, capacity: Resources) {
         let r = row as usize;
         self.cap[r] = capacity;

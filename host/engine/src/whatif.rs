@@ -1,0 +1,194 @@
+//! What would fit if this left and that came: the columns with changes laid over
+//! them, and a log to take the changes back.
+
+use std::collections::BTreeMap;
+
+use model::Resources;
+use model::quantity::GPU_MILLI;
+
+use crate::class::Classes;
+use crate::nodes::{DeviceChange, Nodes, SLOTS, slots_of};
+use crate::pods::Allocation;
+
+/// What is left on one row. Signed: a place that is promised while its owner
+/// leaves is charged twice.
+#[derive(Debug, Clone, Copy)]
+struct RowLeft {
+    free: Resources,
+    milli: [i32; SLOTS],
+    memory: [i32; SLOTS],
+}
+
+/// A device that takes nothing, whatever is given back to it.
+const DEAD: i32 = i32::MIN / 2;
+
+/// A point to go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(usize);
+
+/// The cluster as it would be.
+pub(crate) struct WhatIf<'a> {
+    pub(crate) nodes: &'a Nodes,
+    pub(crate) classes: &'a Classes,
+    rows: BTreeMap<u32, RowLeft>,
+    log: Vec<(u32, Option<RowLeft>)>,
+}
+
+impl<'a> WhatIf<'a> {
+    pub(crate) fn new(nodes: &'a Nodes, classes: &'a Classes) -> Self {
+        Self {
+            nodes,
+            classes,
+            rows: BTreeMap::new(),
+            log: Vec::new(),
+        }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.log.len())
+    }
+
+    /// Takes back everything since the mark.
+    pub(crate) fn rollback(&mut self, mark: Mark) {
+        while self.log.len() > mark.0
+            && let Some((row, before)) = self.log.pop()
+        {
+            match before {
+                Some(left) => self.rows.insert(row, left),
+                None => self.rows.remove(&row),
+            };
+        }
+    }
+
+    fn left(&self, row: u32) -> RowLeft {
+        if let Some(left) = self.rows.get(&row) {
+            return *left;
+        }
+        let mut left = RowLeft {
+            free: self.nodes.free[row as usize],
+            milli: [DEAD; SLOTS],
+            memory: [DEAD; SLOTS],
+        };
+        for s in 0..SLOTS {
+            if let Some((milli, memory)) = self.nodes.device_left(row, s) {
+                left.milli[s] = milli;
+                left.memory[s] = memory;
+            }
+        }
+        left
+    }
+
+    fn set(&mut self, row: u32, left: RowLeft) {
+        let before = self.rows.insert(row, left);
+        self.log.push((row, before));
+    }
+
+    /// Devices of the row that a pod of the class could use, as a mask.
+    pub(crate) fn usable(&self, class: u32, row: u32) -> u16 {
+        let gpu = &self.classes.get(class).gpu;
+        let left = self.left(row);
+        let need_milli = gpu.milli.min(GPU_MILLI) as i32;
+        let need_memory = gpu.memory_mib as i32;
+        (0..SLOTS).fold(0, |mask, s| {
+            let ok = left.milli[s] >= need_milli && left.memory[s] >= need_memory;
+            mask | u16::from(ok) << s
+        })
+    }
+
+    /// Whether a pod of the class fits on what is left. Says nothing about
+    /// labels, taints and models, which do not change with what runs.
+    pub(crate) fn fits(&self, class: u32, row: u32) -> bool {
+        let need = self.classes.get(class);
+        let free = match self.rows.get(&row) {
+            Some(left) => left.free,
+            None => self.nodes.free[row as usize],
+        };
+        need.requests.fits(&free)
+            && (need.gpu.count == 0 || self.usable(class, row).count_ones() >= need.gpu.count)
+    }
+
+    /// Puts a pod of the class on the row, on devices chosen as the built-in
+    /// does: a share on the fullest device with room, whole ones in slot order.
+    pub(crate) fn try_place(&mut self, class: u32, row: u32) -> Option<u16> {
+        if !self.fits(class, row) {
+            return None;
+        }
+        let count = self.classes.get(class).gpu.count as usize;
+        let mut devices = 0;
+        if count > 0 {
+            let left = self.left(row);
+            let mut slots: Vec<usize> = slots_of(self.usable(class, row)).collect();
+            slots.sort_by_key(|s| (left.milli[*s], *s));
+            devices = slots.into_iter().take(count).fold(0, |m, s| m | 1 << s);
+        }
+        self.charge(class, row, devices, 1);
+        Some(devices)
+    }
+
+    /// Puts a pod of the class on exactly these devices, if they are free.
+    pub(crate) fn place_on(&mut self, class: u32, row: u32, devices: u16) -> bool {
+        let need = self.classes.get(class);
+        let left = self.left(row);
+        let fits = need.requests.fits(&left.free)
+            && devices.count_ones() == need.gpu.count
+            && devices & !self.usable(class, row) == 0;
+        if fits {
+            self.charge(class, row, devices, 1);
+        }
+        fits
+    }
+
+    /// Takes running work off its place.
+    pub(crate) fn take_off(&mut self, requests: &Resources, at: &Allocation) {
+        self.change(at.row, requests, at.devices, at.per_device.into(), -1);
+    }
+
+    /// Puts work back where it runs, if that is still free.
+    pub(crate) fn put_back(&mut self, requests: &Resources, at: &Allocation) -> bool {
+        let left = self.left(at.row);
+        let per: DeviceChange = at.per_device.into();
+        let fits = requests.fits(&left.free)
+            && slots_of(at.devices)
+                .all(|s| left.milli[s] >= per.milli && left.memory[s] >= per.memory);
+        if fits {
+            self.change(at.row, requests, at.devices, per, 1);
+        }
+        fits
+    }
+
+    /// What one device of the row loses to a pod of the class.
+    pub(crate) fn per_device(&self, class: u32, row: u32, devices: u16) -> DeviceChange {
+        let memory = slots_of(devices)
+            .map(|s| self.nodes.device_memory(row, s))
+            .max()
+            .unwrap_or(0);
+        self.classes.get(class).per_device(memory)
+    }
+
+    fn charge(&mut self, class: u32, row: u32, devices: u16, sign: i32) {
+        let requests = self.classes.get(class).requests;
+        let per = self.per_device(class, row, devices);
+        self.change(row, &requests, devices, per, sign);
+    }
+
+    fn change(
+        &mut self,
+        row: u32,
+        requests: &Resources,
+        devices: u16,
+        per: DeviceChange,
+        sign: i32,
+    ) {
+        let mut left = self.left(row);
+        if sign > 0 {
+            left.free -= *requests;
+        } else {
+            left.free += *requests;
+        }
+        for s in slots_of(devices) {
+            left.milli[s] -= sign * per.milli;
+            left.memory[s] -= sign * per.memory;
+        }
+        self.set(row, left);
+    }
+}
