@@ -12,16 +12,18 @@
 //!
 //! `cluster` builds nodes and lays out columns, `samples` has ready ones and
 //! measures what a row costs, `admission` builds jobs and reviews, `quota` cycles,
-//! `schema` checks that a settings schema and `configure` agree.
+//! `preemption` is a world for plans, `schema` checks that a settings schema and `configure` agree.
 
 mod admission;
 mod cluster;
 mod quota;
+mod preemption;
 mod samples;
 mod schema;
 
 pub use admission::{TestJob, TestReview, check_mutation};
 pub use cluster::{NodeBuilder, TestCluster};
+pub use preemption::{Machine, Work, World};
 pub use quota::TestCycle;
 pub use samples::{DGX1, print_row_costs, worn_cluster};
 pub use schema::check_settings_schema;
