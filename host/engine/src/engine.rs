@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use model::disruption::Terms;
 use model::event::{Finish, Mode};
 use model::{Event, JobKind, JobSpec, NodeSpec, PodSpec, Reason};
 
@@ -365,8 +366,12 @@ impl Engine {
         let name: Arc<str> = Arc::from(spec.name.as_str());
         let app = 1 + self.pods.apps.join(&Arc::from(spec.app.as_str()));
         let class = self.classes.join(&spec);
-        let queue = spec.job.as_ref().and_then(|id| self.pods.jobs.get(id));
-        let admitted = queue.is_none_or(|job| job.spec.meta.queue.is_empty());
+        let job = spec.job.as_ref().and_then(|id| self.pods.jobs.get(id));
+        let queue = job.map(|job| job.spec.meta.queue.as_str());
+        let queue = queue.filter(|queue| !queue.is_empty()).map(Arc::from);
+        let gang = job.filter(|job| job.spec.gang.is_some());
+        let gang = gang.map(|job| Arc::from(job.spec.id.as_str()));
+        let terms = job.map_or_else(Terms::default, |job| job.spec.terms);
         self.pods.insert(Pod {
             spec: Arc::new(spec),
             name,
@@ -377,10 +382,13 @@ impl Engine {
             at: None,
             reason: Reason::PendingEvaluation,
             last_decision: None,
-            admitted,
+            admitted: queue.is_none(),
             next: None,
             leaving: None,
             progress: Progress::default(),
+            queue,
+            gang,
+            terms,
         })
     }
 
@@ -412,9 +420,7 @@ impl Engine {
 
     /// Whether the pod starts with others or not at all.
     pub(crate) fn in_gang(&self, slot: u32) -> bool {
-        let job = self.pods.get(slot).spec.job.as_ref();
-        job.and_then(|id| self.pods.jobs.get(id))
-            .is_some_and(|job| job.spec.gang.is_some())
+        self.pods.get(slot).gang.is_some()
     }
 
     /// Charges a place that becomes the pod's own when its plan is done: nobody

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::admission::Patch;
+use model::disruption::Terms;
 use model::plan::EvictCause;
 use model::{JobSpec, PodSpec, Reason};
 
@@ -72,6 +73,12 @@ pub(crate) struct Pod {
     pub(crate) leaving: Option<Leaving>,
     /// What it has done so far.
     pub(crate) progress: Progress,
+    /// Queue of its job.
+    pub(crate) queue: Option<Arc<str>>,
+    /// Its job, if that is a gang.
+    pub(crate) gang: Option<Arc<str>>,
+    /// What its job puts up with.
+    pub(crate) terms: Terms,
 }
 
 /// A place that becomes a pod's own when a plan is done.
