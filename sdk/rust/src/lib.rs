@@ -37,8 +37,9 @@
 //! assert_eq!(cluster.winner(&policy, &loadmaster_sdk::testing::cpu_pod(1_000, 0)), Some("b"));
 //! ```
 //!
-//! `scoring`, `autoscaling`, `admission` and `preemption` hold the traits; `view` is what a
-//! policy sees of the columns; `devices` picks among a node's GPUs; `settings`
+//! `scoring`, `autoscaling`, `admission` and `preemption` hold the traits; `view`
+//! is what a policy sees of the columns; `devices` picks among a node's GPUs; `quota`
+//! knows what a tree of quotas has left; `settings`
 //! reads its configuration; `testing` runs it natively over the very same buffers
 //! a host would hand to the component.
 
@@ -52,6 +53,7 @@ pub mod devices;
 pub mod json;
 pub mod log;
 pub mod preemption;
+pub mod quota;
 pub mod scoring;
 pub mod settings;
 pub mod testing;

@@ -12,17 +12,20 @@
 //!
 //! `cluster` builds nodes and lays out columns, `samples` has ready ones and
 //! measures what a row costs, `admission` builds jobs and reviews, `quota` cycles,
-//! `preemption` is a world for plans, `schema` checks that a settings schema and `configure` agree.
+//! `cycles` generates cycles, `preemption` is a world for plans,
+//! `schema` checks that a settings schema and `configure` agree.
 
 mod admission;
 mod cluster;
-mod quota;
+mod cycles;
 mod preemption;
+mod quota;
 mod samples;
 mod schema;
 
 pub use admission::{TestJob, TestReview, check_mutation};
 pub use cluster::{NodeBuilder, TestCluster};
+pub use cycles::{CycleSize, Seeded, sample_cycle};
 pub use preemption::{Machine, Work, World};
 pub use quota::TestCycle;
 pub use samples::{DGX1, print_row_costs, worn_cluster};
