@@ -11,11 +11,12 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Shipped policies and their kinds.
-const POLICIES: [(&str, &str); 4] = [
+const POLICIES: [(&str, &str); 5] = [
     ("binpack", "Scoring"),
     ("spread", "Scoring"),
     ("gpu-topology-packer", "Scoring"),
     ("pre-scaler", "Autoscaling"),
+    ("shortest-service", "Admission"),
 ];
 
 fn main() {

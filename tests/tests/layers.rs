@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Lower numbers may not depend on higher ones, nor on their own, except where
 /// [`SIBLINGS`] says so.
-const LAYERS: [(&str, u32); 16] = [
+const LAYERS: [(&str, u32); 17] = [
     ("model", 0),
     ("engine", 1),
     ("conformance", 2),
@@ -21,18 +21,20 @@ const LAYERS: [(&str, u32); 16] = [
     ("spread", 1),
     ("gpu-topology-packer", 1),
     ("pre-scaler", 1),
+    ("shortest-service", 1),
     ("tests", 9),
     ("benches", 10),
     ("none", 0),
 ];
 
 /// Host and guest side meet only in `wit/`.
-const GUEST: [&str; 5] = [
+const GUEST: [&str; 6] = [
     "loadmaster-sdk",
     "binpack",
     "spread",
     "gpu-topology-packer",
     "pre-scaler",
+    "shortest-service",
 ];
 
 /// Only these and what is above them may compile wasmtime.

@@ -129,7 +129,13 @@ fn files_stay_readable() {
 
 #[test]
 fn every_plugin_reads_alike() {
-    for plugin in ["binpack", "spread", "gpu-topology-packer", "pre-scaler"] {
+    for plugin in [
+        "binpack",
+        "spread",
+        "gpu-topology-packer",
+        "pre-scaler",
+        "shortest-service",
+    ] {
         let dir = root().join("plugins").join(plugin);
         let readme = std::fs::read_to_string(dir.join("README.md")).expect(plugin);
         let mut at = 0;

@@ -1,4 +1,5 @@
-//! Gang jobs on one cluster, event by event, under a classical order.
+//! Gang jobs on one cluster, event by event, under a classical order or that of
+//! an admission policy.
 //!
 //! At every event (a job arrives or ends, or falls into a lower queue) the
 //! cluster is emptied and filled again: all unfinished jobs in priority order,
@@ -10,17 +11,24 @@
 //! because the order among simultaneous demotions is not published.
 //!
 //! `order` sorts, `place` finds GPUs, `overhead` says what an event costs.
+//! `policy` asks a policy for the order instead, with run times that are known,
+//! that `learn` estimates, or that nobody knows.
 
+mod learn;
 mod order;
 mod overhead;
 mod place;
+mod policy;
 
 use crate::trace::philly::{ClusterSpec, GangJob};
-use order::Queues;
+use engine::port::admission::AdmissionPolicy;
+use order::{Queues, Ranking};
 use place::Free;
+use policy::ByPolicy;
 
 pub use order::Order;
 pub use overhead::Overheads;
+pub use policy::{Durations, PolicyUse};
 
 /// How much longer an iteration takes than it was profiled at: the published
 /// simulator multiplies by this.
@@ -73,6 +81,8 @@ pub struct GangReport {
     pub makespan_s: f64,
     /// Running jobs stopped for others.
     pub preemptions: u64,
+    /// GPU time held without progress, hours: what the events cost.
+    pub lost_gpu_hours: f64,
     /// Share of GPU time that a job held, in percent of the makespan.
     pub gpu_util_pct: f64,
     /// Events simulated.
@@ -140,6 +150,40 @@ pub fn simulate_with(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<GangReport, GangError> {
     let mut free = Free::new(cluster, order.counts_gpus_only());
+    let states = states(cluster, jobs, &mut free, overheads)?;
+    let mut ranking = Queues::new(order);
+    let simulation = Simulation::new(states, free, &mut ranking);
+    Ok(simulation.run(jobs, cluster, progress))
+}
+
+/// As [`simulate`], with the order of a policy. It is asked at every event, and
+/// when a job has run for long without the run times being known.
+///
+/// # Errors
+/// A job that never fits.
+pub fn simulate_policy(
+    cluster: &ClusterSpec,
+    jobs: &[GangJob],
+    policy: &mut dyn AdmissionPolicy,
+    durations: Durations,
+    overheads: Overheads,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(GangReport, PolicyUse), GangError> {
+    let mut free = Free::new(cluster, false);
+    let states = states(cluster, jobs, &mut free, overheads)?;
+    let mut ranking = ByPolicy::new(policy, durations, cluster, jobs);
+    let simulation = Simulation::new(states, free, &mut ranking);
+    let report = simulation.run(jobs, cluster, progress);
+    Ok((report, ranking.finish()))
+}
+
+/// The jobs before anything happened, each of which fits the empty cluster.
+fn states(
+    cluster: &ClusterSpec,
+    jobs: &[GangJob],
+    free: &mut Free,
+    overheads: Overheads,
+) -> Result<Vec<JobState>, GangError> {
     let mut states = Vec::with_capacity(jobs.len());
     for job in jobs {
         free.reset();
@@ -153,16 +197,7 @@ pub fn simulate_with(
         }
         states.push(JobState::new(job, overheads));
     }
-    Ok(Simulation {
-        states,
-        free,
-        queues: Queues::new(order),
-        running: Vec::new(),
-        preemptions: 0,
-        gpu_seconds: 0.0,
-        events: 0,
-    }
-    .run(jobs, cluster, progress))
+    Ok(states)
 }
 
 /// A job while it is simulated. Times in s, in doubles: the arithmetic is
@@ -183,9 +218,13 @@ struct JobState {
     running: bool,
     /// Mark of the pass that last placed it.
     placed_in: u64,
+    /// How many limits of its ranking it has passed.
     queue: usize,
     start: Option<f64>,
+    /// When it last stopped running, the submission before it ever ran.
+    stopped: f64,
     end: f64,
+    starts: u32,
     preemptions: u32,
 }
 
@@ -202,7 +241,9 @@ impl JobState {
             placed_in: 0,
             queue: 0,
             start: None,
+            stopped: job.submit_ms as f64 / 1000.0,
             end: 0.0,
+            starts: 0,
             preemptions: 0,
         }
     }
@@ -212,18 +253,35 @@ impl JobState {
     }
 }
 
-struct Simulation {
+struct Simulation<'r> {
     states: Vec<JobState>,
     free: Free,
-    queues: Queues,
+    ranking: &'r mut dyn Ranking,
+    /// Unfinished jobs as last ranked.
+    order: Vec<usize>,
     /// Jobs that hold GPUs, in the order they were placed.
     running: Vec<usize>,
     preemptions: u64,
     gpu_seconds: f64,
+    lost_gpu_seconds: f64,
     events: u64,
 }
 
-impl Simulation {
+impl<'r> Simulation<'r> {
+    fn new(states: Vec<JobState>, free: Free, ranking: &'r mut dyn Ranking) -> Self {
+        Self {
+            states,
+            free,
+            ranking,
+            order: Vec::new(),
+            running: Vec::new(),
+            preemptions: 0,
+            gpu_seconds: 0.0,
+            lost_gpu_seconds: 0.0,
+            events: 0,
+        }
+    }
+
     fn run(
         mut self,
         jobs: &[GangJob],
@@ -242,9 +300,9 @@ impl Simulation {
             self.events += 1;
             let ended = self.advance(now);
             while let Some(j) = arrivals.next_if(|j| self.states[*j].submit <= now) {
-                self.queues.arrive(j);
+                self.ranking.arrive(j, &self.states[j]);
             }
-            self.queues.sort(&mut self.states);
+            self.ranking.sort(now, &mut self.states);
             self.fill(now);
             if ended > 0 {
                 finished += ended;
@@ -258,17 +316,17 @@ impl Simulation {
         self.report(jobs, cluster)
     }
 
-    /// Time of the next arrival, end or demotion.
+    /// Time of the next arrival, end or limit.
     fn next_event(&self, arrival: Option<f64>) -> Option<f64> {
         let ends = self.running.iter().map(|j| self.states[*j].ends_at());
-        let demotions = self
+        let limits = self
             .running
             .iter()
-            .filter_map(|j| self.queues.demotion(&self.states[*j]));
+            .filter_map(|j| self.ranking.wakes(&self.states[*j]));
         arrival
             .into_iter()
             .chain(ends)
-            .chain(demotions)
+            .chain(limits)
             .min_by(f64::total_cmp)
     }
 
@@ -276,29 +334,30 @@ impl Simulation {
     fn advance(&mut self, now: f64) -> usize {
         let mut ended = 0;
         let states = &mut self.states;
-        let queues = &mut self.queues;
-        let gpu_seconds = &mut self.gpu_seconds;
+        let ranking = &mut *self.ranking;
+        let (held, lost) = (&mut self.gpu_seconds, &mut self.lost_gpu_seconds);
         self.running.retain(|j| {
             let job = &mut states[*j];
             let passed = now - job.since;
-            *gpu_seconds += passed * f64::from(job.gpus);
+            *held += passed * f64::from(job.gpus);
+            let wakes = ranking.wakes(job).is_some_and(|at| at <= now);
+            job.attained += passed * f64::from(job.gpus);
             if job.ends_at() <= now {
                 job.end = now;
                 job.running = false;
-                queues.leave(*j, job.queue);
+                ranking.leave(*j, job);
                 ended += 1;
                 return false;
             }
-            let falls = queues.demotion(job).is_some_and(|at| at <= now);
-            job.attained += passed * f64::from(job.gpus);
-            if falls {
+            if wakes {
                 // Rounding may leave the job a hair short of the limit it was
                 // woken for; it would be woken again without time passing.
-                job.attained = queues
-                    .limit(job)
-                    .map_or(job.attained, |l| job.attained.max(l));
+                let limit = ranking.limit(job);
+                job.attained = limit.map_or(job.attained, |l| job.attained.max(l));
             }
-            job.remaining -= (passed - job.overhead).max(0.0);
+            let progress = (passed - job.overhead).max(0.0);
+            *lost += (passed - progress) * f64::from(job.gpus);
+            job.remaining -= progress;
             job.since = now;
             true
         });
@@ -310,7 +369,9 @@ impl Simulation {
         self.free.reset();
         let before = std::mem::take(&mut self.running);
         let pass = self.events;
-        for j in self.queues.in_order() {
+        self.order.clear();
+        self.ranking.write(&mut self.order);
+        for j in self.order.iter().copied() {
             if self.free.total() == 0 {
                 break;
             }
@@ -322,6 +383,7 @@ impl Simulation {
             if !job.running {
                 job.running = true;
                 job.since = now;
+                job.starts += 1;
                 job.start.get_or_insert(now);
             }
             self.running.push(j);
@@ -330,11 +392,12 @@ impl Simulation {
             let job = &mut self.states[j];
             if job.placed_in != pass {
                 job.running = false;
+                job.stopped = now;
                 job.preemptions += 1;
                 self.preemptions += 1;
             }
         }
-        self.queues.keep_running_first(&self.states);
+        self.ranking.placed(&self.states);
     }
 
     fn report(self, jobs: &[GangJob], cluster: &ClusterSpec) -> GangReport {
@@ -349,6 +412,7 @@ impl Simulation {
             p99_jct_s: element(&jcts, 99),
             makespan_s,
             preemptions: self.preemptions,
+            lost_gpu_hours: self.lost_gpu_seconds / 3600.0,
             gpu_util_pct: if capacity > 0.0 {
                 100.0 * self.gpu_seconds / capacity
             } else {

@@ -2,6 +2,38 @@
 
 use super::JobState;
 
+/// Unfinished jobs in the order in which they may take GPUs.
+pub(super) trait Ranking {
+    /// A job was submitted.
+    fn arrive(&mut self, job: usize, state: &JobState);
+
+    /// A job ended.
+    fn leave(&mut self, job: usize, state: &JobState);
+
+    /// Attained service, GPU-seconds, at which the order is to be made again
+    /// because of this job.
+    fn limit(&self, job: &JobState) -> Option<f64>;
+
+    /// Makes the order again after jobs arrived, left or made progress.
+    fn sort(&mut self, now: f64, states: &mut [JobState]);
+
+    /// Writes the order.
+    fn write(&self, order: &mut Vec<usize>);
+
+    /// Jobs were placed and stopped.
+    fn placed(&mut self, _states: &[JobState]) {}
+
+    /// When a running job reaches its limit, if it ever will.
+    ///
+    /// Attained service counts time held, not progress: counting progress
+    /// could halt the simulation, because an overhead longer than the time
+    /// between two events leaves none.
+    fn wakes(&self, job: &JobState) -> Option<f64> {
+        let left = (self.limit(job)? - job.attained) / f64::from(job.gpus);
+        Some(job.since + left.max(0.0))
+    }
+}
+
 /// Priority order of unfinished jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Order {
@@ -61,53 +93,6 @@ impl Queues {
         }
     }
 
-    pub(super) fn arrive(&mut self, job: usize) {
-        self.queues[0].push(job);
-    }
-
-    pub(super) fn leave(&mut self, job: usize, queue: usize) {
-        self.queues[queue].retain(|j| *j != job);
-    }
-
-    pub(super) fn in_order(&self) -> impl Iterator<Item = usize> {
-        self.queues.iter().flatten().copied()
-    }
-
-    /// When a running job will fall into the next queue, if it ever will.
-    ///
-    /// Attained service counts time held, not progress: counting progress
-    /// could halt the simulation, because an overhead longer than the time
-    /// between two events leaves none.
-    pub(super) fn demotion(&self, job: &JobState) -> Option<f64> {
-        let limit = self.limit(job)?;
-        let left = (limit - job.attained) / f64::from(job.gpus);
-        Some(job.since + left.max(0.0))
-    }
-
-    /// Attained service at which the job leaves its queue.
-    pub(super) fn limit(&self, job: &JobState) -> Option<f64> {
-        match self.order {
-            Order::Las => DEMOTION_GPU_SECONDS.get(job.queue).copied(),
-            Order::Fifo | Order::Srtf | Order::Srsf => None,
-        }
-    }
-
-    /// Restores the order after jobs arrived, left or made progress. Ties keep
-    /// their order.
-    pub(super) fn sort(&mut self, states: &mut [JobState]) {
-        match self.order {
-            Order::Fifo => {}
-            Order::Srtf => {
-                self.queues[0].sort_by(|a, b| states[*a].remaining.total_cmp(&states[*b].remaining))
-            }
-            Order::Srsf => self.queues[0].sort_by(|a, b| {
-                let service = |j: usize| states[j].remaining * f64::from(states[j].gpus);
-                service(*a).total_cmp(&service(*b))
-            }),
-            Order::Las => self.demote(states),
-        }
-    }
-
     fn demote(&mut self, states: &mut [JobState]) {
         for (from, limit) in DEMOTION_GPU_SECONDS.into_iter().enumerate() {
             let mut fallen = Vec::new();
@@ -124,10 +109,46 @@ impl Queues {
             }
         }
     }
+}
+
+impl Ranking for Queues {
+    fn arrive(&mut self, job: usize, _state: &JobState) {
+        self.queues[0].push(job);
+    }
+
+    fn leave(&mut self, job: usize, state: &JobState) {
+        self.queues[state.queue].retain(|j| *j != job);
+    }
+
+    fn limit(&self, job: &JobState) -> Option<f64> {
+        match self.order {
+            Order::Las => DEMOTION_GPU_SECONDS.get(job.queue).copied(),
+            Order::Fifo | Order::Srtf | Order::Srsf => None,
+        }
+    }
+
+    /// Ties keep their order.
+    fn sort(&mut self, _now: f64, states: &mut [JobState]) {
+        match self.order {
+            Order::Fifo => {}
+            Order::Srtf => {
+                self.queues[0].sort_by(|a, b| states[*a].remaining.total_cmp(&states[*b].remaining))
+            }
+            Order::Srsf => self.queues[0].sort_by(|a, b| {
+                let service = |j: usize| states[j].remaining * f64::from(states[j].gpus);
+                service(*a).total_cmp(&service(*b))
+            }),
+            Order::Las => self.demote(states),
+        }
+    }
+
+    fn write(&self, order: &mut Vec<usize>) {
+        order.extend(self.queues.iter().flatten());
+    }
 
     /// Inside a LAS queue running jobs stay ahead of waiting ones, so that a
     /// pass does not preempt for an equal.
-    pub(super) fn keep_running_first(&mut self, states: &[JobState]) {
+    fn placed(&mut self, states: &[JobState]) {
         if self.order == Order::Las {
             for queue in &mut self.queues {
                 queue.sort_by_key(|j| !states[*j].running);
