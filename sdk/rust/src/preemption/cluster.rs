@@ -174,6 +174,14 @@ impl<'a> Cluster<'a> {
         self.gpus[row * self.slots + slot].milli
     }
 
+    /// Free milli-GPU and MiB of a device, -1 if it is absent or unhealthy.
+    #[must_use]
+    #[inline]
+    pub fn device(&self, row: usize, slot: usize) -> (i32, i32) {
+        let gpu = self.gpus[row * self.slots + slot];
+        (gpu.milli, gpu.memory)
+    }
+
     /// Free milli-GPU over a row's healthy devices.
     #[must_use]
     pub fn milli_sum(&self, row: usize) -> i64 {

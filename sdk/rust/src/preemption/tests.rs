@@ -169,8 +169,8 @@ fn devices_are_the_best_linked_and_shares_go_where_it_is_fullest() {
     let case = Case::new(&WHAT_IF_COLUMNS, &request, &context);
     let mut cluster = case.cluster();
     let mut place = |pod: Pod, row| {
-        let devices = cluster.try_place(&pod, row).map(|d| d.iter().collect());
-        devices.unwrap_or_else(Vec::new)
+        let devices: Option<Vec<u32>> = cluster.try_place(&pod, row).map(|d| d.iter().collect());
+        devices.unwrap_or_default()
     };
     assert_eq!(place(gpu_pod(0, 0, 4), 0), [0, 1, 2, 3]);
     // 4-7 and 6-7 have double links; the second also a board.
