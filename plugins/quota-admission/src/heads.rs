@@ -2,11 +2,8 @@
 
 use std::ops::Range;
 
-use loadmaster_sdk::admission::{Cycle, Head, QuotaDemand, QuotaNode};
-use loadmaster_sdk::quota::{Amount, QuotaTree};
-
-/// Resource that counts pods; with it the size of one pod can be derived.
-const PODS: &str = "pods";
+use loadmaster_sdk::admission::{Cycle, Head, QuotaNode};
+use loadmaster_sdk::quota::{Amount, QuotaTree, pods_of, sum_of};
 
 /// The heads of a cycle.
 #[derive(Debug)]
@@ -18,12 +15,6 @@ pub(crate) struct Heads<'a> {
     least: Vec<Amount>,
     /// Where a head's amounts end.
     ends: Vec<u32>,
-}
-
-fn sum(demand: &[QuotaDemand], resource: &str) -> Option<i64> {
-    let parts = demand.iter().filter(|d| d.resource == resource);
-    let amounts = parts.map(|d| d.amount.max(0));
-    amounts.reduce(i64::saturating_add)
 }
 
 impl<'a> Heads<'a> {
@@ -40,11 +31,13 @@ impl<'a> Heads<'a> {
                 tree.demand(head.node as usize, &head.demand, &mut heads.full);
             }
             for full in &heads.full[start..] {
-                // Without a minimum nothing of it can be left out.
-                let min = sum(&head.min_demand, &tree.resources()[full.resource as usize]);
+                // A list leaves out what is 0; no list at all says nothing.
+                let min = sum_of(&head.min_demand, &tree.resources()[full.resource as usize]);
+                let unknown = head.min_demand.is_empty();
+                let min = min.unwrap_or(if unknown { full.amount } else { 0 });
                 heads.least.push(Amount {
                     resource: full.resource,
-                    amount: min.map_or(full.amount, |min| min.min(full.amount)),
+                    amount: min.min(full.amount),
                 });
             }
             heads.ends.push(heads.full.len() as u32);
@@ -83,21 +76,8 @@ impl<'a> Heads<'a> {
         &self.least[self.range(head)]
     }
 
-    /// Pods of a job with one role: least and all. None unless `pods` is among
-    /// the demands and everything else is an exact multiple of it, for only then
-    /// is it known what some of the pods need.
+    /// See [`pods_of`].
     pub(crate) fn pods(&self, head: usize) -> Option<(u32, u32)> {
-        let head = self.get(head);
-        let all = sum(&head.demand, PODS).filter(|all| *all > 0)?;
-        let min = sum(&head.min_demand, PODS)?;
-        for part in &head.demand {
-            let full = sum(&head.demand, &part.resource)?;
-            let least = sum(&head.min_demand, &part.resource)?;
-            if full % all != 0 || least != full / all * min {
-                return None;
-            }
-        }
-        let (min, all) = (u32::try_from(min).ok()?, u32::try_from(all).ok()?);
-        (min < all).then_some((min.max(1), all))
+        pods_of(self.get(head))
     }
 }

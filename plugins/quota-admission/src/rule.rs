@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
     Part(u32),
     /// More than the minimum fits, but the roles are not known here.
     Leave,
-    /// Within its guarantee, which others use.
+    /// It would fit if others gave back what they borrowed.
     Reclaim(Want),
     /// Not now.
     Wait(Want),
@@ -99,14 +99,10 @@ impl<'a> Desk<'a> {
                 Partial::Leave | Partial::Off => return Outcome::Leave,
             }
         }
-        let guaranteed = |demand| self.tree.guaranteed(&self.usage, payer, demand);
-        if guaranteed(full)
-            && full
-                .iter()
-                .all(|d| self.tree.ever(payer, d.resource) >= d.amount)
-        {
+        let entitled = |demand| self.tree.entitled(&self.usage, payer, demand);
+        if entitled(full) && !full.iter().any(|d| over(&d)) {
             Outcome::Reclaim(Want::Full)
-        } else if guaranteed(start) {
+        } else if entitled(start) {
             Outcome::Reclaim(want)
         } else {
             Outcome::Wait(want)

@@ -241,6 +241,18 @@ fn what_is_left_to_the_host_is_counted() {
     assert_eq!(rulings("{}", &cycle), ["a1 abstain", "a2 wait: all gpu 1"]);
 }
 
+/// What a cohort is promised is shared by its members before others may have it.
+#[test]
+fn a_cohort_reclaims_as_a_whole() {
+    let cycle = TestCycle::new().node("all", None);
+    let cycle = cycle.node("x", Some("all")).node("y", Some("all"));
+    let cycle = cycle.node("x1", Some("x")).quota("gpu", 10).used(10);
+    let cycle = cycle.node("x2", Some("x")).quota("gpu", 10);
+    let cycle = cycle.node("y1", Some("y")).quota("gpu", 10).used(20);
+    let cycle = cycle.head("job", "x1").demand("gpu", 5).done();
+    assert_eq!(rulings("{}", &cycle), ["job reclaim: all gpu 5"]);
+}
+
 /// The minimum of an elastic job is guaranteed where all of it is not.
 #[test]
 fn a_minimum_is_reclaimed() {

@@ -29,7 +29,7 @@
 
 use std::fmt;
 
-use crate::admission::{QuotaDemand, QuotaNode};
+use crate::admission::{Head, QuotaDemand, QuotaNode};
 
 /// Tier whose guarantee is never lent.
 pub const CRITICAL: &str = "critical";
@@ -360,6 +360,33 @@ impl QuotaTree {
         })
     }
 
+    /// Whether it would fit if others gave back what they borrowed: of each
+    /// resource, the node or a cohort above it stays within its own quota, and no
+    /// borrowing limit breaks below that.
+    #[must_use]
+    pub fn entitled(&self, usage: &Usage, node: usize, demand: &[Amount]) -> bool {
+        demand.iter().all(|d| {
+            let (mut node, mut amount) = (node, d.amount);
+            while amount > 0 {
+                let at = self.at(node, d.resource);
+                let cell = &self.cells[at];
+                let after = usage.cells[at].saturating_add(amount);
+                if after <= cell.subtree {
+                    return true;
+                }
+                let Some(parent) = self.parent(node) else {
+                    return false;
+                };
+                amount = self.charged(usage, node, d.resource, amount);
+                if amount > 0 && after - cell.local > cell.charged_max {
+                    return false;
+                }
+                node = parent;
+            }
+            true
+        })
+    }
+
     /// Dominant resource share with `more` (an amount for every resource) added:
     /// the largest part, in thousandths, that the node borrows of what its parent
     /// could lend, divided by its weight. 0 while it does not borrow.
@@ -421,6 +448,36 @@ fn weighted(borrowed: i64, lendable: i64, weight: u32) -> i64 {
 
 fn bounded(amount: i64) -> i64 {
     amount.clamp(0, AMOUNT_MAX)
+}
+
+/// Resource that counts pods: with it the size of one pod can be derived.
+const PODS: &str = "pods";
+
+/// What a demand has of one resource; none if it does not name it.
+#[must_use]
+pub fn sum_of(demand: &[QuotaDemand], resource: &str) -> Option<i64> {
+    let parts = demand.iter().filter(|d| d.resource == resource);
+    let amounts = parts.map(|d| d.amount.max(0));
+    amounts.reduce(i64::saturating_add)
+}
+
+/// Pods of a head whose job has one role: fewest and all, fewest being less. None
+/// unless `pods` is among the demands and everything else is an exact multiple of
+/// it, for only then is it known what some of the pods need. That there is one
+/// role only cannot be seen here.
+#[must_use]
+pub fn pods_of(head: &Head) -> Option<(u32, u32)> {
+    let all = sum_of(&head.demand, PODS).filter(|all| *all > 0)?;
+    let min = sum_of(&head.min_demand, PODS)?;
+    for part in &head.demand {
+        let full = sum_of(&head.demand, &part.resource)?;
+        let least = sum_of(&head.min_demand, &part.resource).unwrap_or(0);
+        if full % all != 0 || (full / all).checked_mul(min) != Some(least) {
+            return None;
+        }
+    }
+    let (min, all) = (u32::try_from(min).ok()?, u32::try_from(all).ok()?);
+    (min < all).then_some((min.max(1), all))
 }
 
 #[cfg(test)]

@@ -136,6 +136,29 @@ impl<'a> Oracle<'a> {
         within
     }
 
+    /// Whether, of each resource, the node or one above takes nothing from its
+    /// parent with the head, with no borrowing limit broken further below.
+    pub(super) fn entitled(&mut self, head: &Head) -> bool {
+        let breaks = self.breaks(head);
+        self.add(head, 1);
+        let within = head.demand.iter().all(|d| {
+            let payer = head.node as usize;
+            let mut at = self.limited(payer, &d.resource).then_some(payer);
+            while let Some(n) = at {
+                if self.balance(n, &d.resource) <= 0 {
+                    return true;
+                }
+                if breaks.iter().any(|b| b.0 == n && b.1 == d.resource) {
+                    return false;
+                }
+                at = self.parent(n);
+            }
+            true
+        });
+        self.add(head, -1);
+        within
+    }
+
     fn subtree(&self, n: usize, r: &str) -> i64 {
         let put_in = |c| {
             let subtree = self.subtree(c, r);

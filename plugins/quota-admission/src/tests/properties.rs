@@ -26,7 +26,7 @@ fn broken(list: &[Shortage]) -> Broken {
 
 /// Each ruling is what a check of the whole tree says: admitted iff no limit
 /// breaks, rejected iff it would not fit into an empty tree, reclaiming iff the
-/// node would not borrow, and short exactly where limits break.
+/// node or a cohort above it would not borrow, and short exactly where limits break.
 #[test]
 fn rulings_agree_with_a_check_of_the_whole_tree() {
     let mut seen = [0; 4];
@@ -47,12 +47,12 @@ fn rulings_agree_with_a_check_of_the_whole_tree() {
                     1
                 }
                 Ruling::Reclaim(list) => {
-                    assert!(!never && oracle.guaranteed(head), "seed {seed}");
+                    assert!(!never && oracle.entitled(head), "seed {seed}");
                     assert_eq!(broken(&list), breaks, "seed {seed}");
                     2
                 }
                 Ruling::Wait(list) => {
-                    assert!(!never && !oracle.guaranteed(head), "seed {seed}");
+                    assert!(!never && !oracle.entitled(head), "seed {seed}");
                     assert_eq!(broken(&list), breaks, "seed {seed}");
                     assert!(list.is_sorted_by_key(|s| s.by), "seed {seed}");
                     3
