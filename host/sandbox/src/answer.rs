@@ -1,5 +1,8 @@
 //! The rules of an answer. One that breaks them is a fault, never a decision.
 
+pub(crate) mod admission;
+pub(crate) mod preemption;
+
 use model::PolicyFault;
 use model::scaling::{ForecastPoint, Part};
 
@@ -16,6 +19,30 @@ pub(crate) const SCORE_MAX: i32 = 100_000;
 
 fn bad(detail: String) -> PolicyFault {
     PolicyFault::BadAnswer { detail }
+}
+
+/// At most `most` of `what`. The runtime has copied no more than
+/// [`RunLimits::hostcall_bytes`](crate::limits::RunLimits) by then.
+fn at_most(what: &str, count: usize, most: usize) -> Result<(), PolicyFault> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(PolicyFault::AnswerTooLarge {
+        detail: format!("{count} {what}, at most {most} are allowed"),
+    })
+}
+
+/// A text of at most `most` bytes that people will see.
+fn text(what: &str, text: &str, most: usize) -> Result<String, PolicyFault> {
+    if text.len() > most {
+        return Err(PolicyFault::AnswerTooLarge {
+            detail: format!(
+                "a {what} of {} bytes, at most {most} are allowed",
+                text.len()
+            ),
+        });
+    }
+    Ok(escape(text, usize::MAX).0)
 }
 
 pub(crate) fn scores(scores: &[i32], rows: u32) -> Result<(), PolicyFault> {

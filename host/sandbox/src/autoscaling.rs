@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use engine::port::{AutoscalingPolicy, Cost, Description, ScaleAnswer, ScaleRequest};
 use model::PolicyFault;
-use model::event::Mode;
 use model::scaling::ForecastPoint;
 
 use crate::answer;
@@ -14,6 +13,7 @@ use crate::bindings::autoscaling::loadmaster::policy::types;
 use crate::fault::Given;
 use crate::guest::{Clock, Guest};
 use crate::limits::RunLimits;
+use crate::lower::lower_mode;
 use crate::prepared::{Linked, Prepared};
 use crate::scoring::refused;
 
@@ -154,12 +154,7 @@ fn scale_once(
     let spec = request.workload;
     let lowered = wit::Request {
         now: request.now_ms,
-        mode: match request.mode {
-            Mode::Normal => types::Mode::Normal,
-            Mode::Evacuation => types::Mode::Evacuation,
-            Mode::Incident => types::Mode::Incident,
-            Mode::Maintenance => types::Mode::Maintenance,
-        },
+        mode: lower_mode!(types, request.mode),
         workload: wit::Workload {
             name: &spec.workload,
             min: spec.min,

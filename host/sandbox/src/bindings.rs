@@ -23,11 +23,14 @@ pub(crate) mod admission {
     });
 }
 
-/// `preemption-policy`. Owning: its records go in and come out.
+/// `preemption-policy`. It uses records of `scoring`, for which the generator
+/// adds that whole interface as an import, and with it a second form of each
+/// record that would come back from it: so it has `types` of its own.
 pub(crate) mod preemption {
     wasmtime::component::bindgen!({
         path: "../../wit/v0.1.0",
         world: "preemption-policy",
+        ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
 

@@ -3,11 +3,13 @@
 //! `shape` reads the bytes and refuses what is too big, too deep or not a
 //! policy. `compile` turns them into machine code in a child process with
 //! limits, `artifact` seals and caches it. `prepared` links it once and asks it
-//! who it is. `scoring` and `autoscaling` put an instance (`guest`) behind the
-//! engine's ports, bounded by `limits`, with every way of failing named in
-//! `fault` and every answer checked in `answer`. `audit` proves now and then
-//! that a reused instance answers like a fresh one.
+//! who it is. `scoring`, `admission`, `preemption` and `autoscaling` put an
+//! instance (`guest`) behind the engine's ports, bounded by `limits`, with every
+//! way of failing named in `fault` and every answer checked in `answer`. `audit`
+//! and `reused` prove now and then that a reused instance answers like a fresh
+//! one.
 
+mod admission;
 mod answer;
 mod artifact;
 mod audit;
@@ -22,7 +24,10 @@ mod guest;
 pub mod inspect;
 pub mod limits;
 mod log;
+mod lower;
+mod preemption;
 mod prepared;
+mod reused;
 mod sandbox;
 mod scoring;
 pub mod shape;

@@ -159,6 +159,12 @@ pub const PASS_WALL_MS_MAX: u64 = 80;
 /// the work.
 pub const CHUNK_ROWS: u32 = 1_024;
 
+/// Longest a preemption policy may think about one plan, ms. It is asked at most
+/// once a step, only when something has waited for room, and its question is the
+/// whole cluster at once: a plan at 5,000 nodes and 20,000 pods takes tens of
+/// milliseconds, so the guard of other calls would ring on the work itself.
+pub const PLAN_WALL_MS_MAX: u64 = 250;
+
 /// Bounds on a running instance. Fuel is roughly WebAssembly instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
@@ -177,6 +183,28 @@ pub struct RunLimits {
     pub fuel_per_device: u64,
     /// Fuel more for each sample of a series or byte of state handed over.
     pub fuel_per_sample: u64,
+    /// Fuel more for each role of a reviewed job, old one included. Taking a role
+    /// out of the call costs about 1,000; the rest is for rules that look at each.
+    pub fuel_per_role: u64,
+    /// Fuel more for each label and each fact of a reviewed job: about 500 to
+    /// take out, and rules compare them with lists of their own.
+    pub fuel_per_label: u64,
+    /// Fuel more for each head of a cycle. A head is charged to up to eight quota
+    /// nodes and five resources, then sorted; 4,096 heads stay within 0.2 s.
+    pub fuel_per_head: u64,
+    /// Fuel more for each quota node and each resource line of it.
+    pub fuel_per_quota_line: u64,
+    /// Fuel of a proposal whatever its size: the bounded search that a single
+    /// hard gang may need on few rows.
+    pub fuel_plan_base: u64,
+    /// Fuel more for each row of a proposal. Less than for a scored row: a
+    /// cluster is asked about whole, not 512 rows at a time.
+    pub fuel_per_plan_row: u64,
+    /// Fuel more for each device slot of each row of a proposal.
+    pub fuel_per_plan_device: u64,
+    /// Fuel more for each running pod in a proposal: ranked once, tried and put
+    /// back a few times.
+    pub fuel_per_victim: u64,
     /// Fuel for starting: instantiate, `configure`, `set-context` and `describe`
     /// each.
     pub fuel_setup: u64,
@@ -184,12 +212,15 @@ pub struct RunLimits {
     pub call_wall_ms: u64,
     /// Wall guard of one question of the engine, ms.
     pub pass_wall_ms: u64,
+    /// Wall guard of one proposal, ms, in place of the two above.
+    pub plan_wall_ms: u64,
     /// Wall guard of each step of starting, ms.
     pub setup_wall_ms: u64,
     /// Rows of one call.
     pub chunk_rows: u32,
     /// Bytes the host copies out of the guest in one call. The largest legal
-    /// answer is 256 KiB of autoscaling state with its forecast.
+    /// answers are the victims of the largest gang with a reason each (2 MiB) and
+    /// the rulings of the longest cycle with what each is short of (1.5 MiB).
     pub hostcall_bytes: usize,
     /// Every n-th call is repeated on a fresh instance; 0 never does.
     pub audit_every: u64,
@@ -204,12 +235,21 @@ impl RunLimits {
         fuel_per_row: 100_000,
         fuel_per_device: 5_000,
         fuel_per_sample: 10_000,
+        fuel_per_role: 50_000,
+        fuel_per_label: 10_000,
+        fuel_per_head: 50_000,
+        fuel_per_quota_line: 10_000,
+        fuel_plan_base: 20_000_000,
+        fuel_per_plan_row: 20_000,
+        fuel_per_plan_device: 1_000,
+        fuel_per_victim: 5_000,
         fuel_setup: 50_000_000,
         call_wall_ms: CALL_WALL_MS_MAX,
         pass_wall_ms: PASS_WALL_MS_MAX,
+        plan_wall_ms: PLAN_WALL_MS_MAX,
         setup_wall_ms: CALL_WALL_MS_MAX,
         chunk_rows: CHUNK_ROWS,
-        hostcall_bytes: 1 << 20,
+        hostcall_bytes: 4 << 20,
         audit_every: 1_000,
     };
 
@@ -222,6 +262,14 @@ impl RunLimits {
         fuel_per_row: 100_000,
         fuel_per_device: 50_000,
         fuel_per_sample: 100_000,
+        fuel_per_role: 500_000,
+        fuel_per_label: 100_000,
+        fuel_per_head: 100_000,
+        fuel_per_quota_line: 50_000,
+        fuel_plan_base: 50_000_000,
+        fuel_per_plan_row: 50_000,
+        fuel_per_plan_device: 5_000,
+        fuel_per_victim: 20_000,
         fuel_setup: 500_000_000,
         chunk_rows: 256,
         setup_wall_ms: 500,
@@ -236,6 +284,7 @@ impl RunLimits {
         Self {
             call_wall_ms: 60_000,
             pass_wall_ms: 600_000,
+            plan_wall_ms: 600_000,
             setup_wall_ms: 60_000,
             ..self
         }
@@ -255,6 +304,32 @@ impl RunLimits {
     pub fn fuel_for_samples(&self, samples: usize) -> u64 {
         self.fuel_base
             .saturating_add(self.fuel_per_sample.saturating_mul(samples as u64))
+    }
+
+    /// Fuel for a review of jobs with this many roles, labels and facts.
+    #[must_use]
+    pub fn fuel_for_review(&self, roles: usize, labels: usize) -> u64 {
+        self.fuel_base
+            .saturating_add(self.fuel_per_role.saturating_mul(roles as u64))
+            .saturating_add(self.fuel_per_label.saturating_mul(labels as u64))
+    }
+
+    /// Fuel for a cycle of this many heads and quota lines.
+    #[must_use]
+    pub fn fuel_for_cycle(&self, heads: usize, lines: usize) -> u64 {
+        self.fuel_base
+            .saturating_add(self.fuel_per_head.saturating_mul(heads as u64))
+            .saturating_add(self.fuel_per_quota_line.saturating_mul(lines as u64))
+    }
+
+    /// Fuel for a proposal over this many rows and running pods.
+    #[must_use]
+    pub fn fuel_for_plan(&self, rows: u32, slots: u32, victims: usize) -> u64 {
+        let devices = u64::from(rows) * u64::from(slots);
+        self.fuel_plan_base
+            .saturating_add(self.fuel_per_plan_row.saturating_mul(u64::from(rows)))
+            .saturating_add(self.fuel_per_plan_device.saturating_mul(devices))
+            .saturating_add(self.fuel_per_victim.saturating_mul(victims as u64))
     }
 }
 
@@ -312,3 +387,26 @@ pub const FORECAST_POINTS_MAX: usize = 2_048;
 /// Rows compared by one audit. The answer of a row may not depend on the others,
 /// so a few rows prove as much as all of them and cost less.
 pub const AUDIT_ROWS_MAX: u32 = 64;
+
+/// Findings of one validation, and warnings beside them: nobody reads more.
+pub const FINDINGS_MAX: usize = 64;
+/// Bytes of a finding's code.
+pub const CODE_BYTES_MAX: usize = 64;
+/// Bytes of a field's JSON pointer: a label's key has up to 317, more if escaped.
+pub const FIELD_BYTES_MAX: usize = 512;
+/// Bytes of a finding's message.
+pub const FINDING_BYTES_MAX: usize = 1_024;
+/// Patches of one mutation: every field of a job of sixteen roles, and labels.
+pub const PATCHES_MAX: usize = 256;
+/// Bytes of a patch's value.
+pub const PATCH_VALUE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of the reason of a patch, a victim, or of there being no plan.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Numbers of one sort key, and of a plan's cost.
+pub const KEY_NUMBERS_MAX: usize = 16;
+/// Shortages of one ruling: five resources on each of eight levels of quota, and
+/// some room.
+pub const SHORTAGES_MAX: usize = 64;
+/// Victims of one plan, and moves of one: the largest gang of pods with eight
+/// devices each, all taken from pods with one.
+pub const VICTIMS_MAX: usize = 8 * model::gang::GANG_PODS_MAX as usize;

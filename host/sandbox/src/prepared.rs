@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, PoisonError};
 
+use engine::port::admission::AdmissionPolicy;
+use engine::port::preemption::PreemptionPolicy;
 use engine::port::{AutoscalingPolicy, Column, Description, ScoringPolicy};
 use model::{PolicyFault, PolicyId, PolicyKind};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
+use crate::admission::WasmAdmission;
 use crate::artifact::{ComponentDigest, hex};
 use crate::autoscaling::WasmAutoscaling;
 use crate::bindings::{admission, autoscaling, preemption, scoring};
@@ -21,6 +24,7 @@ use crate::limits::{
     VERSION_BYTES_MAX,
 };
 use crate::log::{LogRecord, escape};
+use crate::preemption::WasmPreemption;
 use crate::sandbox::SharedLog;
 use crate::scoring::WasmScoring;
 use crate::shape::{Contract, Shape, ShapeError};
@@ -119,12 +123,6 @@ pub enum StartError {
         is: PolicyKind,
         /// The port's kind.
         asked: PolicyKind,
-    },
-    /// A kind that this host validates and does not run.
-    #[error("policies of kind {kind} are not served by this host version")]
-    KindNotServed {
-        /// Its kind.
-        kind: PolicyKind,
     },
     /// The first instance failed.
     #[error(transparent)]
@@ -271,13 +269,38 @@ impl Prepared {
         Ok(Box::new(WasmAutoscaling::start(self, settings, limits)?))
     }
 
+    /// An admission policy behind the engine's port.
+    ///
+    /// # Errors
+    /// Another kind, or the instance refuses its settings or fails.
+    pub fn admission(
+        self: &Arc<Self>,
+        settings: &str,
+        limits: RunLimits,
+    ) -> Result<Box<dyn AdmissionPolicy>, StartError> {
+        self.must_be(PolicyKind::Admission)?;
+        Ok(Box::new(WasmAdmission::start(self, settings, limits)?))
+    }
+
+    /// A preemption policy behind the engine's port.
+    ///
+    /// # Errors
+    /// Another kind, or the instance refuses its settings or fails.
+    pub fn preemption(
+        self: &Arc<Self>,
+        settings: &str,
+        limits: RunLimits,
+    ) -> Result<Box<dyn PreemptionPolicy>, StartError> {
+        self.must_be(PolicyKind::Preemption)?;
+        Ok(Box::new(WasmPreemption::start(self, settings, limits)?))
+    }
+
     fn must_be(&self, asked: PolicyKind) -> Result<(), StartError> {
-        match self.kind() {
-            is if is == asked => Ok(()),
-            kind @ (PolicyKind::Admission | PolicyKind::Preemption) => {
-                Err(StartError::KindNotServed { kind })
-            }
-            is => Err(StartError::WrongKind { is, asked }),
+        let is = self.kind();
+        if is == asked {
+            Ok(())
+        } else {
+            Err(StartError::WrongKind { is, asked })
         }
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use engine::port::{Context, Cost, Description, PodRow, Rows, ScoringPolicy};
 use model::PolicyFault;
-use model::event::Mode;
 use model::scaling::Part;
 
 use crate::answer;
@@ -16,6 +15,7 @@ use crate::fault::Given;
 use crate::guest::{Clock, Guest};
 use crate::limits::{AUDIT_ROWS_MAX, EXPLAIN_ROWS_PER_CALL, MESSAGE_BYTES_MAX, RunLimits};
 use crate::log::escape;
+use crate::lower::lower_context;
 use crate::prepared::{Linked, Prepared};
 
 /// One scoring policy with its settings. The instance inside is reused between
@@ -378,66 +378,12 @@ fn set_context(
     given: Given,
     context: &Context,
 ) -> Result<(), PolicyFault> {
-    let gpu_models: Vec<_> = context
-        .gpu_models
-        .iter()
-        .map(|m| types::GpuModel {
-            name: &m.name,
-            devices: m.devices,
-            memory: m.memory,
-        })
-        .collect();
-    let shapes: Vec<_> = context
-        .shapes
-        .iter()
-        .map(|s| types::ShapeClass {
-            cpu: s.cpu,
-            memory: s.memory,
-            gpu_count: s.gpu_count,
-            gpu_milli: s.gpu_milli,
-            gpu_models: s.gpu_models,
-            count: s.count,
-        })
-        .collect();
-    let node_shapes: Vec<_> = context
-        .node_shapes
-        .iter()
-        .map(|s| types::NodeShape {
-            cpu: s.cpu,
-            memory: s.memory,
-            gpus: s.gpus,
-            gpu_model: s.gpu_model,
-            nodes: s.nodes,
-        })
-        .collect();
-    let wirings: Vec<_> = context
-        .wirings
-        .iter()
-        .map(|w| types::Wiring {
-            gpus: w.gpus,
-            links: &w.links,
-            numa: &w.numa,
-        })
-        .collect();
-    let lowered = types::Context {
-        version: context.version,
-        mode: match context.mode {
-            Mode::Normal => types::Mode::Normal,
-            Mode::Evacuation => types::Mode::Evacuation,
-            Mode::Incident => types::Mode::Incident,
-            Mode::Maintenance => types::Mode::Maintenance,
-        },
-        nodes: context.nodes,
-        gpu_models: &gpu_models,
-        shapes: &shapes,
-        node_shapes: &node_shapes,
-        wirings: &wirings,
-    };
-    let (accepted, _) = guest.call(given, |world, store| {
-        world
+    let (accepted, _) = lower_context!(types, context, |lowered| guest.call(
+        given,
+        |world, store| world
             .loadmaster_policy_scoring()
             .call_set_context(store, lowered)
-    })?;
+    ))?;
     accepted.map_err(refused)
 }
 

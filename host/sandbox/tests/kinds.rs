@@ -1,5 +1,4 @@
-//! The other three kinds: autoscaling answers; admission and preemption link,
-//! describe themselves, and are not served yet.
+//! The autoscaling kind, and that one kind does not pass for another.
 
 mod support;
 
@@ -7,48 +6,8 @@ use engine::port::{SCALE_STATE_BYTES_MAX, ScaleAnswer, ScaleRequest};
 use model::event::Mode;
 use model::scaling::ScalingSpec;
 use model::{PolicyFault, PolicyKind};
-use sandbox::{DescriptionError, PrepareError, StartError};
+use sandbox::{DescriptionError, PrepareError};
 use support::*;
-
-fn admission() -> Vec<u8> {
-    let wat = other_kind(
-        "admission",
-        "(func (export \"loadmaster:policy/admission@0.1.0#validate\") (param i32) (result i32) unreachable)
-        (func (export \"loadmaster:policy/admission@0.1.0#mutate\") (param i32) (result i32) unreachable)
-        (func (export \"loadmaster:policy/admission@0.1.0#order\") (param i64 i32 i32 i32 i32 i32) (result i32) unreachable)
-        (func (export \"loadmaster:policy/admission@0.1.0#admit\") (param i64 i32 i32 i32 i32 i32) (result i32) unreachable)",
-    );
-    component(&wat, "admission-policy", unchanged)
-}
-
-fn preemption() -> Vec<u8> {
-    let context = "i64 ".to_owned() + &"i32 ".repeat(flat_context() - 1);
-    let wat = other_kind(
-        "preemption",
-        &format!(
-            "(func (export \"loadmaster:policy/preemption@0.1.0#set-context\") (param {context}) (result i32) unreachable)
-            (func (export \"loadmaster:policy/preemption@0.1.0#propose\") (param i32) (result i32) unreachable)"
-        ),
-    );
-    component(&wat, "preemption-policy", unchanged)
-}
-
-#[test]
-fn admission_and_preemption_are_recognised_described_and_not_served() {
-    for (bytes, kind) in [
-        (admission(), PolicyKind::Admission),
-        (preemption(), PolicyKind::Preemption),
-    ] {
-        let prepared = prepare(&bytes).unwrap_or_else(|e| panic!("{kind}: {e}"));
-        assert_eq!(prepared.kind(), kind);
-        assert_eq!(prepared.id().name, "test-guest");
-        let error = prepared.scoring("{}", unhurried()).err().unwrap();
-        assert!(
-            matches!(error, StartError::KindNotServed { kind: k } if k == kind),
-            "{error}"
-        );
-    }
-}
 
 #[test]
 fn a_policy_of_one_kind_does_not_answer_for_another() {
@@ -57,6 +16,13 @@ fn a_policy_of_one_kind_does_not_answer_for_another() {
     assert_eq!(
         error.to_string(),
         "a policy of kind scoring cannot answer for autoscaling"
+    );
+    let admission = prepare(&kinds::admission(&kinds::AdmissionGuest::default())).unwrap();
+    assert_eq!(admission.kind(), PolicyKind::Admission);
+    let error = admission.preemption("{}", unhurried()).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "a policy of kind admission cannot answer for preemption"
     );
 }
 

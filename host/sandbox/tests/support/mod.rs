@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+pub mod kinds;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -62,6 +64,18 @@ const RETURN: u32 = 64;
 const TEXT: u32 = 256;
 /// First byte of the bump allocator.
 pub const HEAP: u32 = 4096;
+
+/// A bump allocator that grows the memory; the global `$heap` is its state.
+const ALLOC: &str = "(func $alloc (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (block $enough (loop $more
+        (br_if $enough (i32.le_u (global.get $heap)
+            (i32.mul (memory.size) (i32.const 65536))))
+        (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
+        (br $more)))
+    (local.get $at))";
 
 /// Parameters of `score`, `place` and `explain`: a pod and rows, flat.
 const POD_AND_ROWS: &str =
@@ -264,16 +278,7 @@ impl ScoringGuest {
             {fields}
             {data}
             (global $heap (mut i32) (i32.const {HEAP}))
-            (func $alloc (param $size i32) (result i32)
-                (local $at i32)
-                (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
-                (global.set $heap (i32.add (local.get $at) (local.get $size)))
-                (block $enough (loop $more
-                    (br_if $enough (i32.le_u (global.get $heap)
-                        (i32.mul (memory.size) (i32.const 65536))))
-                    (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
-                    (br $more)))
-                (local.get $at))
+            {ALLOC}
             (func (export \"cabi_realloc\")
                 (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32)
                 (result i32)
@@ -447,7 +452,7 @@ pub fn other_kind(interface: &str, functions: &str) -> String {
     other_kind_declaring(interface, Vec::new(), functions)
 }
 
-/// The same, with columns.
+/// The same, with columns. `$alloc` and the global `$heap` are there to be used.
 pub fn other_kind_declaring(
     interface: &str,
     columns: Vec<&'static str>,
@@ -464,11 +469,11 @@ pub fn other_kind_declaring(
         (memory (export \"memory\") 2)
         {data}
         (global $heap (mut i32) (i32.const {HEAP}))
-        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
-            (global.set $heap (i32.add (local.get $at) (local.get 3)))
-            (local.get $at))
+        {ALLOC}
+        (func (export \"cabi_realloc\")
+            (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32)
+            (result i32)
+            (call $alloc (local.get $size)))
         (func (export \"loadmaster:policy/{interface}@0.1.0#describe\") (result i32) {description})
         (func (export \"loadmaster:policy/{interface}@0.1.0#configure\") (param i32 i32) (result i32)
             {ok})
