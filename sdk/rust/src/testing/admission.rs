@@ -1,8 +1,11 @@
 //! Jobs and reviews for tests of admission policies.
 
+use std::hint::black_box;
+use std::time::Instant;
+
 use crate::admission::{
     AdmissionPolicy, Caller, Facts, Job, JobKind, Label, Mode, Native, Operation, Review, Role,
-    apply,
+    apply, native,
 };
 
 /// Builds a job. Methods about roles are about the one named last.
@@ -359,4 +362,49 @@ pub fn check_mutation<P: AdmissionPolicy>(policy: &Native<P>, review: &Review) -
         assert!(!patch.reason.is_empty(), "a reason for {}", patch.field);
     }
     job
+}
+
+/// Reviews in a pass of [`print_review_costs`]; the fastest pass counts, as it
+/// is the one least disturbed.
+const REVIEWS: u32 = 20_000;
+
+/// Prints what one review costs natively, of a job of two roles that has all
+/// fields. For examples: the numbers that count are those of the benches.
+///
+/// # Panics
+/// If the settings are refused.
+pub fn print_review_costs<P: AdmissionPolicy>(settings: &[&str]) {
+    let job = TestJob::new("train")
+        .namespace("vision")
+        .tier("flex")
+        .runtime_limit(3_600_000)
+        .label("owner", "vision")
+        .label("stage", "research")
+        .role("worker", 16)
+        .cpu(8_000)
+        .gpus(8)
+        .role("driver", 1);
+    let review = TestReview::create(job.done()).image_age(1, 1).done();
+    for settings in settings {
+        let policy = match native::<P>(settings) {
+            Ok(policy) => policy,
+            Err(error) => panic!("{error}"),
+        };
+        let ns = |review_once: &dyn Fn()| {
+            let pass = || {
+                let start = Instant::now();
+                (0..REVIEWS).for_each(|_| review_once());
+                start.elapsed().as_nanos()
+            };
+            let best = (0..10).map(|_| pass()).min().unwrap_or_default();
+            best as f64 / f64::from(REVIEWS)
+        };
+        println!(
+            "{} {settings}: validate {:.0} ns, mutate {:.0} ns ({} patches)",
+            policy.describe().name,
+            ns(&|| drop(black_box(policy.validate(black_box(&review))))),
+            ns(&|| drop(black_box(policy.mutate(black_box(&review))))),
+            policy.mutate(&review).len()
+        );
+    }
 }

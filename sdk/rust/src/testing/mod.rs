@@ -23,7 +23,7 @@ mod quota;
 mod samples;
 mod schema;
 
-pub use admission::{TestJob, TestReview, check_mutation};
+pub use admission::{TestJob, TestReview, check_mutation, print_review_costs};
 pub use cluster::{NodeBuilder, TestCluster};
 pub use cycles::{CycleSize, Seeded, sample_cycle};
 pub use preemption::{Machine, Work, World};
