@@ -2,11 +2,12 @@
 //!
 //! A [`DaemonHandle`] puts work into the `lanes`: changes in one, reads in the
 //! other, both bounded. The `core` takes what is there, gives each event to the
-//! engine, and writes event, decisions and changed objects into the `book`, which
-//! makes one durable commit of the whole group. Only then are the callers
+//! engine, and `outcome` writes event, decisions and changed objects into the `book`,
+//! which makes one durable commit of the whole group. Only then are the callers
 //! answered, and what happened is shown on the `live` stream: an answer that
 //! says accepted means durable. `restore` is the way back from a store.
-//! `recent` remembers the latest decisions, `metrics` counts.
+//! `sets` swaps policies, `recent` remembers the latest decisions, `metrics`
+//! counts.
 
 mod book;
 mod core;
@@ -14,8 +15,10 @@ mod handle;
 mod lanes;
 pub mod live;
 pub mod metrics;
+mod outcome;
 mod recent;
 mod restore;
+mod sets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +29,9 @@ use model::scaling::ScalingDecision;
 use model::{Decision, Event, PolicyKind};
 
 pub use self::core::View;
-pub use book::{RECORD_DECISION, RECORD_EVENT, RECORD_SCALING, decision_of};
+pub use book::{
+    RECORD_ADMISSION, RECORD_DECISION, RECORD_EVENT, RECORD_PLAN, RECORD_SCALING, decision_of,
+};
 pub use handle::{DaemonHandle, SubmitError};
 pub use lanes::{READS_MAX, WRITES_MAX};
 pub use live::{Change, LiveEvent, Subscription};

@@ -1,8 +1,9 @@
 //! Values as JSON and back: what the API speaks and what the store keeps.
 //!
 //! `quantity` reads amounts like `500m` and `16Gi` exactly, `time` reads and
-//! writes RFC 3339. `node`, `pod`, `scaling` and `policy` describe what people
-//! send, `limits` how large it may be; `decision` and `view` what they get back; `problem` says no. `event`
+//! writes RFC 3339. `node`, `pod`, `job`, `quota` (with queues, budgets and
+//! catalogues), `scaling` and `policy` describe what people send, `limits` how large
+//! it may be; `decision`, `plan` and `view` what they get back; `problem` says no. `event`
 //! and `object` are what the journal and the tree hold: JSON as well, because
 //! an audit must be able to read it without this program, and because a field
 //! can be added without a migration.
@@ -13,13 +14,16 @@
 mod bytes;
 pub mod decision;
 pub mod event;
+pub mod job;
 pub mod limits;
 pub mod node;
 pub mod object;
+pub mod plan;
 pub mod pod;
 pub mod policy;
 pub mod problem;
 pub mod quantity;
+pub mod quota;
 pub mod scaling;
 pub mod time;
 pub mod view;

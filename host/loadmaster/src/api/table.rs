@@ -10,7 +10,7 @@ use super::{decisions, events, host, map, nodes, policies, scaling, work};
 use crate::daemon::LiveEvent;
 use crate::page;
 use crate::wire::view as v;
-use crate::wire::{decision as d, node as n, pod as p, policy as y, scaling as s};
+use crate::wire::{decision as d, job as j, node as n, pod as p, policy as y, scaling as s};
 
 /// What a request competes with for places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(POST "/api/v1/nodes:batch" nodes::batch, Write, "Add or change many nodes, whatever they were", 200 One(of::<v::Applied>())).takes_many::<n::Node>(),
         // Jobs and pods.
         route!(GET "/api/v1/jobs" work::list_jobs, Read, "Jobs, by id", 200 Page(of::<v::JobView>())).asks(PAGING),
-        route!(POST "/api/v1/jobs" work::submit_job, Write, "Submit a job", 201 One(of::<v::JobView>())).takes::<p::Job>(),
+        route!(POST "/api/v1/jobs" work::submit_job, Write, "Submit a job", 201 One(of::<v::JobView>())).takes::<j::Job>(),
         route!(GET "/api/v1/jobs/{id}" work::get_job, Read, "A job with its pods", 200 One(of::<v::JobDetail>())),
         route!(DELETE "/api/v1/jobs/{id}" work::delete_job, Write, "Delete a job and stop its pods", 204 Nothing),
         route!(POST "/api/v1/jobs/{id}/scale" work::scale_job, Write, "Say how many pods a service should have", 200 One(of::<v::JobView>())).takes::<work::Scale>(),

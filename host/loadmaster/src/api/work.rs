@@ -14,7 +14,8 @@ use super::nodes::many;
 use super::request::{Request, segment};
 use super::respond;
 use crate::daemon::{Action, Reply, Submission};
-use crate::wire::pod::{Finish, Job, Pod};
+use crate::wire::job::Job;
+use crate::wire::pod::{Finish, Pod};
 use crate::wire::view::{JobDetail, JobView, Page, Placed, PodView, Why};
 use crate::wire::{Invalid, Problem, ProblemKind};
 
@@ -91,8 +92,7 @@ pub(crate) async fn list_jobs(request: Request) -> Result<Response, Problem> {
 
 pub(crate) async fn submit_job(request: Request) -> Result<Response, Problem> {
     let job_body: Job = request.json()?;
-    let sized = job_body.template.check_size();
-    sized.map_err(|e| e.under("template"))?;
+    job_body.check_size()?;
     let spec: JobSpec = job_body.try_into()?;
     let id = spec.id.clone();
     let action = Action::Events(vec![Event::JobSubmit(Box::new(spec))]);

@@ -27,6 +27,11 @@ pub(crate) const RECORD_HOOK: u16 = 5;
 /// An operator let a guard go ([`wire::view::Approval`]).
 pub(crate) const RECORD_APPROVAL: u16 = 6;
 
+/// A decision about entry, order or quota ([`wire::plan::Admission`]).
+pub const RECORD_ADMISSION: u16 = 7;
+/// A plan made, done or given up ([`wire::plan::Plan`]).
+pub const RECORD_PLAN: u16 = 8;
+
 /// Records of one commit. Past this it is sealed at the next point where the
 /// state is whole; a commit may have 16 MiB.
 const COMMIT_BYTES: usize = 4 << 20;
@@ -52,17 +57,27 @@ pub(crate) fn object_key(key: &Key) -> Vec<u8> {
         Key::Job(id) => [b"job/", id.as_bytes()].concat(),
         Key::Scaling(name) => [b"scaling/", name.as_bytes()].concat(),
         Key::Calendar(name) => [b"calendar/", name.as_bytes()].concat(),
+        Key::Quota(name) => [b"quota/", name.as_bytes()].concat(),
+        Key::Queue(name) => [b"queue/", name.as_bytes()].concat(),
+        Key::Budget(name) => [b"budget/", name.as_bytes()].concat(),
+        Key::Catalog(kind, name) => [b"catalog/", kind.as_bytes(), b"/", name.as_bytes()].concat(),
+        Key::Plan(id) => format!("plan/{id:020}").into_bytes(),
     }
 }
 
 /// Prefixes of engine objects.
-pub(crate) const OBJECT_PREFIXES: [&[u8]; 6] = [
+pub(crate) const OBJECT_PREFIXES: [&[u8]; 11] = [
     b"core/",
     b"node/",
     b"job/",
     b"pod/",
     b"scaling/",
     b"calendar/",
+    b"quota/",
+    b"queue/",
+    b"budget/",
+    b"catalog/",
+    b"plan/",
 ];
 
 /// Key of a kept answer. Hashed: callers choose their keys freely.
@@ -152,6 +167,18 @@ impl Book {
             RECORD_SCALING,
             &wire::scaling::ScalingDecision::from(decision),
         );
+    }
+
+    pub(crate) fn admission(&mut self, record: &model::plan::AdmissionRecord) {
+        if !self.off {
+            self.record(RECORD_ADMISSION, &wire::plan::Admission::from(record));
+        }
+    }
+
+    pub(crate) fn proposal(&mut self, plan: &model::plan::PlanRecord) {
+        if !self.off {
+            self.record(RECORD_PLAN, &wire::plan::Plan::from(plan));
+        }
     }
 
     pub(crate) fn approval(&mut self, approval: &wire::view::Approval) {

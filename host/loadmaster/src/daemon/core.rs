@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Effect, Engine, Output};
-use lifecycle::{PlanError, Registry, Set};
-use model::{Event, Outcome, PolicyKind, PolicySetSpec};
+use engine::{Engine, EventError, Output};
+use lifecycle::{PlanError, Registry};
+use model::{Event, PolicyKind, PolicySetSpec};
 use store::{Reader, Store};
 use tokio::sync::oneshot;
 
@@ -14,10 +14,12 @@ use super::book::{Book, idempotency_key};
 use super::lanes::Lanes;
 use super::live::{Change, Hub};
 use super::metrics::Metrics;
+use super::outcome::shown;
 use super::recent::Recent;
+use super::sets;
 use super::{Action, Clock, Idempotency, Receipt, Reply, Submission};
 use crate::wire::time::Time;
-use crate::wire::{Problem, ProblemKind};
+use crate::wire::{self, Problem, ProblemKind};
 
 /// Changes of one group: one fdatasync for all. More would make the first wait
 /// for the last.
@@ -288,13 +290,7 @@ impl Core {
                 self.registry.apply(plan);
                 let kind = ready.set.spec().kind;
                 self.swap(kind, "activated", &reason, |engine| {
-                    // What leaves is dropped after decisions go on.
-                    match ready.set {
-                        Set::Scoring(set) => engine.install_scoring(set).map(Set::Scoring),
-                        Set::Autoscaling(set) => {
-                            engine.install_autoscaling(set).map(Set::Autoscaling)
-                        }
-                    }
+                    sets::install(engine, ready.set)
                 })
             }
             Action::Rollback {
@@ -308,11 +304,7 @@ impl Core {
                     .map_err(conflict)?;
                 // The record may have a previous set that did not survive a restart.
                 let recorded = self.registry.hook(kind).map_err(conflict)?.previous.clone();
-                let instantiated = match kind {
-                    PolicyKind::Scoring => self.engine.previous_scoring().map(|s| &s.spec),
-                    PolicyKind::Autoscaling => self.engine.previous_autoscaling().map(|s| &s.spec),
-                    PolicyKind::Admission | PolicyKind::Preemption => None,
-                };
+                let instantiated = sets::previous(&self.engine, kind);
                 let there = instantiated.is_some() && instantiated == recorded.as_ref();
                 if !there || self.fallen_back.contains_key(&kind) {
                     let text = "the previous set could not be started again after the restart; activate a set instead";
@@ -321,76 +313,11 @@ impl Core {
                 self.book.plan(&plan);
                 self.registry.apply(plan);
                 self.swap(kind, "rolled-back", &reason, |engine| {
-                    match kind {
-                        PolicyKind::Scoring => engine.rollback_scoring(),
-                        _ => engine.rollback_autoscaling(),
-                    };
+                    sets::rollback(engine, kind);
                     None
                 })
             }
             Action::Approve { by, reason } => self.approve(by, reason),
-        }
-    }
-
-    /// Whether this very set is active, running, and has not been edited since.
-    fn decides_already(&self, spec: &PolicySetSpec) -> bool {
-        let active = match spec.kind {
-            PolicyKind::Scoring => &self.engine.scoring().spec,
-            PolicyKind::Autoscaling => &self.engine.autoscaling().spec,
-            PolicyKind::Admission | PolicyKind::Preemption => return false,
-        };
-        !self.fallen_back.contains_key(&spec.kind)
-            && active.members == spec.members
-            && active.combine == spec.combine
-    }
-
-    fn swap(
-        &mut self,
-        kind: PolicyKind,
-        cause: &'static str,
-        reason: &str,
-        swap: impl FnOnce(&mut Engine) -> Option<Set>,
-    ) -> Result<Receipt, Problem> {
-        self.fallen_back.remove(&kind);
-        let begun = Instant::now();
-        let gone = swap(&mut self.engine);
-        let pause = begun.elapsed();
-        drop(gone);
-        self.metrics.swap.observe(pause);
-        self.set_changed(kind, cause, reason, pause.as_micros() as u64);
-        // What waited may be placed by the new set.
-        let mut receipt = Receipt {
-            swap_us: Some(pause.as_micros() as u64),
-            ..Receipt::default()
-        };
-        self.decide(&mut receipt);
-        Ok(receipt)
-    }
-
-    fn set_changed(&mut self, kind: PolicyKind, cause: &'static str, reason: &str, pause_us: u64) {
-        let spec = match kind {
-            PolicyKind::Scoring => &self.engine.scoring().spec,
-            _ => &self.engine.autoscaling().spec,
-        };
-        *self.metrics.set_changes.entry(cause).or_insert(0) += 1;
-        self.changes.push(Change::SetChanged {
-            kind: kind.into(),
-            set: spec.into(),
-            cause: cause.to_owned(),
-            reason: reason.to_owned(),
-            pause_us,
-        });
-        if kind == PolicyKind::Scoring {
-            let spec = spec.clone();
-            let set = crate::wire::policy::PolicySet::from(&spec);
-            self.book
-                .put(format!("set/{:020}", spec.revision).into_bytes(), &set);
-            self.sets.insert(spec.revision, spec);
-            if self.sets.len() > SETS_MAX
-                && let Some((revision, _)) = self.sets.pop_first()
-            {
-                self.book.delete(format!("set/{revision:020}").into_bytes());
-            }
         }
     }
 
@@ -444,13 +371,24 @@ impl Core {
         let encoded = self.book.encode(now_ms, &event);
         self.check_size(&event, encoded.as_ref().map_or(0, Vec::len))?;
         let change = shown(&event);
-        self.engine.apply(now_ms, event, &mut self.out)?;
+        let removes = matches!(
+            event,
+            Event::QuotaRemove { .. } | Event::QueueRemove { .. } | Event::BudgetRemove { .. }
+        );
+        let applied = self.engine.apply(now_ms, event, &mut self.out);
+        if let Err(error) = applied {
+            // What was said at the door is kept also of those who stay out.
+            self.collect(receipt, 0, None);
+            return Err(refusal(error, removes));
+        }
         let decided = self.engine.decide_next(&mut self.out);
         // A tick that did nothing is not worth a write: without it a replay does
         // the same.
         let idle = self.out.changed.is_empty()
             && self.out.effects.is_empty()
             && self.out.scaling.is_empty()
+            && self.out.admissions.is_empty()
+            && self.out.plans.is_empty()
             && !decided;
         if !(quiet && idle) {
             self.book.event(encoded);
@@ -466,7 +404,13 @@ impl Core {
     /// Refuses an event whose objects would not fit into one commit.
     fn check_size(&self, event: &Event, encoded: usize) -> Result<(), Problem> {
         let bytes = match event {
-            Event::JobSubmit(job) => encoded.saturating_mul(job.replicas.max(1) as usize),
+            Event::JobSubmit(job) => match &job.gang {
+                None => encoded.saturating_mul(job.replicas.max(1) as usize),
+                Some(gang) => gang.roles.iter().fold(encoded, |sum, role| {
+                    let pod = wire::to_json(&wire::pod::Pod::from(&role.template)).len();
+                    sum.saturating_add(pod.saturating_mul(role.count as usize))
+                }),
+            },
             Event::JobScale { id, replicas } => {
                 let have = self.engine.job(id).map_or(0, |j| j.waiting + j.running);
                 let template = self.engine.job(id).map_or(0, |j| {
@@ -489,7 +433,7 @@ impl Core {
 
     /// Decides everything that can be decided, a slice at a time, so that a
     /// commit can be closed in between.
-    fn decide(&mut self, receipt: &mut Receipt) {
+    pub(super) fn decide(&mut self, receipt: &mut Receipt) {
         loop {
             let begun = Instant::now();
             let mut count = 0;
@@ -500,106 +444,6 @@ impl Core {
             if count < 256 {
                 return;
             }
-        }
-    }
-
-    /// Takes what came out of the engine into the book, the answers and the
-    /// stream. The state is whole here.
-    fn collect(&mut self, receipt: &mut Receipt, count: u64, begun: Option<Instant>) {
-        if let Some(begun) = begun {
-            self.metrics.decide.observe_each(begun.elapsed(), count);
-        }
-        for decision in self.out.decisions.drain(..) {
-            self.metrics.decision(&decision);
-            self.book.decision(&decision);
-            self.changes
-                .extend(decision.faults.iter().map(|f| Change::Fault {
-                    policy: f.policy.to_string(),
-                    code: f.code.to_owned(),
-                    message: f.message.clone(),
-                }));
-            self.changes.push(decided(&self.engine, &decision));
-            let decision = Arc::new(decision);
-            self.recent.push(Arc::clone(&decision));
-            receipt.decisions.push(decision);
-        }
-        for decision in self.out.scaling.drain(..) {
-            self.metrics.scaling += 1;
-            self.book.scaling(&decision);
-            if let Some(fault) = &decision.fault {
-                self.changes.push(Change::Fault {
-                    policy: decision.policy.to_string(),
-                    code: "Scaling".to_owned(),
-                    message: fault.clone(),
-                });
-            }
-            receipt.scaling.push(decision);
-        }
-        let effects: Vec<Effect> = self.out.effects.drain(..).collect();
-        for effect in effects {
-            self.effect(effect);
-        }
-        self.book.changed(self.out.changed.drain(..));
-        self.book.maybe_seal(&self.engine);
-    }
-
-    /// What the world would do. Nothing runs here: a bound pod runs until it is
-    /// said to have finished.
-    fn effect(&mut self, effect: Effect) {
-        match effect {
-            // Shown with its decision.
-            Effect::Bind { .. } => {}
-            Effect::Requeue { pod, cause } => self.changes.push(Change::Requeued {
-                pod: pod.to_string(),
-                cause: cause.code().to_owned(),
-            }),
-            Effect::Stop { pod, .. } => {
-                self.changes.push(Change::Finished {
-                    pod: pod.to_string(),
-                });
-            }
-            Effect::Scale { workload, from, to } => self.changes.push(Change::Scaled {
-                workload: workload.to_string(),
-                from,
-                to,
-            }),
-            Effect::SetReverted {
-                kind,
-                policy,
-                from,
-                to,
-                fault,
-            } => {
-                tracing::error!(%kind, %policy, from, to, fault, "a policy set was taken out");
-                let reason = format!("{policy}: {fault}");
-                self.follow(kind, &reason);
-                self.set_changed(kind, "reverted", &reason, 0);
-            }
-        }
-    }
-
-    /// The records follow the engine, whose breaker took a set out.
-    fn follow(&mut self, kind: PolicyKind, reason: &str) {
-        let (active, previous) = match kind {
-            PolicyKind::Scoring => (
-                self.engine.scoring().spec.clone(),
-                self.engine.previous_scoring().map(|s| s.spec.clone()),
-            ),
-            _ => (
-                self.engine.autoscaling().spec.clone(),
-                self.engine.previous_autoscaling().map(|s| s.spec.clone()),
-            ),
-        };
-        let now_ms = self.engine.now_ms();
-        match self
-            .registry
-            .plan_reverted(&active, previous.as_ref(), now_ms, reason)
-        {
-            Ok(plan) => {
-                self.book.plan(&plan);
-                self.registry.apply(plan);
-            }
-            Err(error) => tracing::error!(%error, "the record of a reverted set was not written"),
         }
     }
 
@@ -628,6 +472,15 @@ impl Core {
     }
 }
 
+/// What must not be removed is in use; nobody sent anything wrong.
+fn refusal(error: EventError, removes: bool) -> Problem {
+    let problem = Problem::from(error);
+    match removes && problem.reason == ProblemKind::InvalidRequest.reason() {
+        true => Problem::new(ProblemKind::InUse, &problem.detail),
+        false => problem,
+    }
+}
+
 fn degraded(cause: &str) -> Problem {
     let text = format!("the host stopped accepting changes: {cause}");
     Problem::new(ProblemKind::HostDegraded, text)
@@ -653,35 +506,4 @@ pub(crate) fn conflict(error: PlanError) -> Problem {
         _ => ProblemKind::Conflict,
     };
     Problem::new(kind, error).because(code)
-}
-
-/// What watchers see of an event itself.
-fn shown(event: &Event) -> Option<Change> {
-    match event {
-        Event::NodePut(node) => Some(Change::NodePut {
-            node: node.name.clone(),
-        }),
-        Event::NodeFailed { name, .. } => Some(Change::NodePut { node: name.clone() }),
-        Event::NodeRemove { name } => Some(Change::NodeRemoved { node: name.clone() }),
-        Event::PodFinished { name, .. } => Some(Change::Finished { pod: name.clone() }),
-        _ => None,
-    }
-}
-
-fn decided(engine: &Engine, decision: &model::Decision) -> Change {
-    match &decision.outcome {
-        Outcome::Bound { node, devices, .. } => Change::Bound {
-            decision: decision.seq,
-            pod: decision.pod.to_string(),
-            node: node.to_string(),
-            devices: devices.clone(),
-            gpu_milli: engine.pod(&decision.pod).map_or(0, |p| p.spec.gpu.milli),
-            set_revision: decision.set_revision,
-        },
-        Outcome::Unschedulable { reason } => Change::Unschedulable {
-            decision: decision.seq,
-            pod: decision.pod.to_string(),
-            reason: reason.code().to_owned(),
-        },
-    }
 }

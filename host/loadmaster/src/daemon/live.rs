@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::wire::plan::{Ruling, Status};
 use crate::wire::policy::{PolicyKind, PolicySet};
 use crate::wire::time::Time;
 
@@ -47,7 +48,7 @@ pub enum Change {
         /// Pod.
         pod: String,
     },
-    /// A pod lost its node and waits again.
+    /// A pod lost its node or its place, and waits again.
     Requeued {
         /// Pod.
         pod: String,
@@ -95,6 +96,64 @@ pub enum Change {
         /// In words.
         message: String,
     },
+    /// A job at the door or at the head of its queue.
+    Admission {
+        /// Job.
+        job: String,
+        /// Queue, empty for none.
+        queue: String,
+        /// What became of it.
+        outcome: Ruling,
+    },
+    /// Pods are asked to yield, or that is over.
+    Plan {
+        /// Plan.
+        id: u64,
+        /// Pod, or job of a gang.
+        preemptor: String,
+        /// `consolidate`, `reclaim` or `preempt`.
+        action: String,
+        /// Topology domain taken.
+        domain: String,
+        /// Pods that leave.
+        victims: u32,
+        /// Pods that move.
+        moves: u32,
+        /// How far it is.
+        status: Status,
+    },
+    /// A running pod is asked to leave.
+    Evicting {
+        /// Pod.
+        pod: String,
+        /// Node it runs on.
+        node: String,
+        /// Time it has, ms.
+        grace_ms: u32,
+        /// Why.
+        cause: String,
+        /// Plan it leaves for, 0 for none.
+        plan: u64,
+    },
+    /// A guard stopped disruptions.
+    GuardTripped {
+        /// In words, with the numbers.
+        why: String,
+    },
+    /// A gang did not start in time and was given up.
+    GangTimedOut {
+        /// Job.
+        job: String,
+    },
+    /// A policy that gates entry has kept objects out for long.
+    AdmissionStuck {
+        /// `name@version`.
+        policy: String,
+        /// Since.
+        since: Time,
+        /// Objects refused because of it.
+        refused: u64,
+    },
     /// An operator let a guard go.
     Approved {
         /// Guard.
@@ -118,6 +177,12 @@ impl Change {
             Self::SetChanged { .. } => "set-changed",
             Self::Scaled { .. } => "scaled",
             Self::Fault { .. } => "fault",
+            Self::Admission { .. } => "admission",
+            Self::Plan { .. } => "plan",
+            Self::Evicting { .. } => "evicting",
+            Self::GuardTripped { .. } => "guard-tripped",
+            Self::GangTimedOut { .. } => "gang-timed-out",
+            Self::AdmissionStuck { .. } => "admission-stuck",
             Self::Approved { .. } => "approved",
         }
     }

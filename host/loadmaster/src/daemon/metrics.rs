@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use model::{Decision, Outcome};
+use model::decision::FaultNote;
+use model::plan::{AdmissionOutcome, AdmissionRecord, PlanRecord, PlanStatus};
+use model::{Decision, Outcome, PolicyKind};
 
 use super::View;
 
@@ -62,6 +64,37 @@ impl Histogram {
     }
 }
 
+/// Upper bounds of waits for quota, seconds: Titus watches the same, because
+/// above 5 min people ask and above 15 min a deployment has failed.
+const WAITS: [u64; 4] = [60, 300, 600, 900];
+
+/// Waits in buckets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waits {
+    counts: [u64; WAITS.len() + 1],
+    sum_ms: u64,
+}
+
+impl Waits {
+    fn observe(&mut self, ms: u64) {
+        let bucket = WAITS.partition_point(|b| b * 1_000 < ms);
+        self.counts[bucket] += 1;
+        self.sum_ms += ms;
+    }
+
+    fn render(&self, out: &mut String, name: &str, labels: &str) {
+        let mut total = 0;
+        for (bound, count) in WAITS.iter().zip(self.counts) {
+            total += count;
+            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
+        }
+        total += self.counts[WAITS.len()];
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum_ms as f64 / 1e3);
+        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+    }
+}
+
 /// Counters of the core thread.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -70,12 +103,23 @@ pub struct Metrics {
     pub(crate) decide: Histogram,
     pub(crate) commit: Histogram,
     pub(crate) swap: Histogram,
-    pub(crate) faults: BTreeMap<(String, &'static str, &'static str), u64>,
+    pub(crate) faults: BTreeMap<(PolicyKind, String, &'static str, &'static str), u64>,
     pub(crate) fuel: u64,
     pub(crate) commits: u64,
     pub(crate) refused: u64,
     pub(crate) replayed: u64,
     pub(crate) set_changes: BTreeMap<&'static str, u64>,
+    pub(crate) admissions: BTreeMap<&'static str, u64>,
+    pub(crate) fuel_admission: u64,
+    pub(crate) queue_waits: BTreeMap<String, Waits>,
+    pub(crate) plans: BTreeMap<(&'static str, &'static str), u64>,
+    pub(crate) lost_gpu_ms: u64,
+    pub(crate) evictions: BTreeMap<&'static str, u64>,
+    pub(crate) guard_trips: u64,
+    pub(crate) gangs_timed_out: u64,
+    /// Policies that gate entry and keep failing closed: since when, ms, and
+    /// objects refused.
+    pub(crate) stuck: BTreeMap<String, (u64, u64)>,
 }
 
 impl Metrics {
@@ -87,8 +131,34 @@ impl Metrics {
         *self.outcomes.entry(outcome).or_insert(0) += 1;
         self.fuel += d.fuel;
         for fault in &d.faults {
-            let key = (fault.policy.to_string(), fault.call, fault.code);
-            *self.faults.entry(key).or_insert(0) += 1;
+            self.fault(PolicyKind::Scoring, fault);
+        }
+    }
+
+    pub(crate) fn fault(&mut self, kind: PolicyKind, fault: &FaultNote) {
+        let key = (kind, fault.policy.to_string(), fault.call, fault.code);
+        *self.faults.entry(key).or_insert(0) += 1;
+    }
+
+    pub(crate) fn admission(&mut self, record: &AdmissionRecord, waited_ms: Option<u64>) {
+        let outcome = crate::wire::plan::Ruling::from(&record.outcome).name();
+        *self.admissions.entry(outcome).or_insert(0) += 1;
+        self.fuel_admission += record.fuel;
+        for fault in &record.faults {
+            self.fault(PolicyKind::Admission, fault);
+        }
+        if let (AdmissionOutcome::Admitted(_), Some(waited_ms)) = (&record.outcome, waited_ms) {
+            let queue = self.queue_waits.entry(record.queue.to_string());
+            queue.or_default().observe(waited_ms);
+        }
+    }
+
+    pub(crate) fn plan(&mut self, plan: &PlanRecord) {
+        let status = crate::wire::plan::Status::from(&plan.status).name();
+        *self.plans.entry((plan.action, status)).or_insert(0) += 1;
+        if plan.status == PlanStatus::Done {
+            let lost: u64 = plan.victims.iter().map(|v| v.lost_gpu_ms).sum();
+            self.lost_gpu_ms += lost;
         }
     }
 }
@@ -165,11 +235,11 @@ pub fn render(view: &View<'_>) -> String {
         "counter",
         "Calls of policies that the built-in had to answer.",
     );
-    for ((policy, call, code), count) in &m.faults {
+    for ((hook, policy, call, code), count) in &m.faults {
         let policy = quoted(policy);
         let _ = writeln!(
             o,
-            "{name}{{policy=\"{policy}\",hook=\"scoring\",call=\"{call}\",code=\"{code}\"}} {count}"
+            "{name}{{policy=\"{policy}\",hook=\"{hook}\",call=\"{call}\",code=\"{code}\"}} {count}"
         );
     }
     let name = "loadmaster_policy_calls_total";

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Engine, Output};
-use lifecycle::{BlobError, Blobs, Registry, Set, Workshop};
+use lifecycle::{BlobError, Blobs, Registry, Workshop};
 use model::{PolicyKind, PolicySetSpec};
 use sandbox::{ArtifactKey, Sandbox};
 use store::{Reader, Store};
@@ -195,10 +195,7 @@ fn install(
         }
         // In the order in which they decided.
         for set in restored.previous.into_iter().chain([restored.active]) {
-            match set {
-                Set::Scoring(set) => drop(engine.install_scoring(set)),
-                Set::Autoscaling(set) => drop(engine.install_autoscaling(set)),
-            }
+            drop(super::sets::install(engine, set));
         }
     }
     fallen_back

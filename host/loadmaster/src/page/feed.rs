@@ -396,6 +396,12 @@ impl State {
             | Change::NodePut { .. }
             | Change::NodeRemoved { .. }
             | Change::Scaled { .. }
+            | Change::Admission { .. }
+            | Change::Plan { .. }
+            | Change::Evicting { .. }
+            | Change::GuardTripped { .. }
+            | Change::GangTimedOut { .. }
+            | Change::AdmissionStuck { .. }
             | Change::Approved { .. } => {}
         }
     }

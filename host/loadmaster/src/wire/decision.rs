@@ -58,6 +58,17 @@ pub struct Fault {
     pub message: String,
 }
 
+impl From<&model::decision::FaultNote> for Fault {
+    fn from(f: &model::decision::FaultNote) -> Self {
+        Self {
+            policy: (&f.policy).into(),
+            call: f.call.to_owned(),
+            code: f.code.to_owned(),
+            message: f.message.clone(),
+        }
+    }
+}
+
 /// Where the nodes went: how many, by the first check that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -153,16 +164,7 @@ impl From<&model::Decision> for Decision {
                 .iter()
                 .map(|w| w.as_ref().map(ToString::to_string))
                 .collect(),
-            faults: d
-                .faults
-                .iter()
-                .map(|f| Fault {
-                    policy: (&f.policy).into(),
-                    call: f.call.to_owned(),
-                    code: f.code.to_owned(),
-                    message: f.message.clone(),
-                })
-                .collect(),
+            faults: d.faults.iter().map(Into::into).collect(),
             rows_scored: d.rows_scored,
             fuel: d.fuel,
         }

@@ -5,8 +5,10 @@ use model::event::{self as m, ShapeClass};
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
+use super::job::Job;
 use super::node::Node;
-use super::pod::{Finish, Job, Mode, Pod};
+use super::pod::{Finish, Mode, Pod};
+use super::quota::{Budget, Entry, Queue, Quota};
 use super::scaling::{CalendarEntry, Scaling};
 
 /// One class of a workload profile.
@@ -77,6 +79,35 @@ pub enum Event {
         name: String,
         how: Finish,
     },
+    PodEvicted {
+        name: String,
+    },
+    PodCheckpointed {
+        name: String,
+    },
+    PodEvict {
+        name: String,
+    },
+    QuotaPut(Quota),
+    QuotaRemove {
+        name: String,
+    },
+    QueuePut(Queue),
+    QueueRemove {
+        name: String,
+    },
+    BudgetPut(Budget),
+    BudgetRemove {
+        name: String,
+    },
+    CatalogPut(Entry),
+    CatalogRemove {
+        catalog: String,
+        name: String,
+    },
+    ApproveEvictions {
+        count: u32,
+    },
     SetMode(Mode),
     WorkloadProfile(Vec<Shape>),
     ScalingPut(Scaling),
@@ -115,6 +146,21 @@ impl From<&m::Event> for Event {
                 name: name.clone(),
                 how: (*how).into(),
             },
+            E::PodEvicted { name } => Self::PodEvicted { name: name.clone() },
+            E::PodCheckpointed { name } => Self::PodCheckpointed { name: name.clone() },
+            E::PodEvict { name } => Self::PodEvict { name: name.clone() },
+            E::QuotaPut(spec) => Self::QuotaPut(spec.into()),
+            E::QuotaRemove { name } => Self::QuotaRemove { name: name.clone() },
+            E::QueuePut(spec) => Self::QueuePut(spec.into()),
+            E::QueueRemove { name } => Self::QueueRemove { name: name.clone() },
+            E::BudgetPut(spec) => Self::BudgetPut(spec.into()),
+            E::BudgetRemove { name } => Self::BudgetRemove { name: name.clone() },
+            E::CatalogPut(entry) => Self::CatalogPut(entry.into()),
+            E::CatalogRemove { catalog, name } => Self::CatalogRemove {
+                catalog: catalog.clone(),
+                name: name.clone(),
+            },
+            E::ApproveEvictions { count } => Self::ApproveEvictions { count: *count },
             E::SetMode(mode) => Self::SetMode((*mode).into()),
             E::WorkloadProfile(shapes) => {
                 Self::WorkloadProfile(shapes.iter().map(Into::into).collect())
@@ -157,6 +203,18 @@ impl TryFrom<Event> for m::Event {
                 name,
                 how: how.into(),
             },
+            E::PodEvicted { name } => Self::PodEvicted { name },
+            E::PodCheckpointed { name } => Self::PodCheckpointed { name },
+            E::PodEvict { name } => Self::PodEvict { name },
+            E::QuotaPut(spec) => Self::QuotaPut(spec.into()),
+            E::QuotaRemove { name } => Self::QuotaRemove { name },
+            E::QueuePut(spec) => Self::QueuePut(spec.into()),
+            E::QueueRemove { name } => Self::QueueRemove { name },
+            E::BudgetPut(spec) => Self::BudgetPut(spec.into()),
+            E::BudgetRemove { name } => Self::BudgetRemove { name },
+            E::CatalogPut(entry) => Self::CatalogPut(entry.into()),
+            E::CatalogRemove { catalog, name } => Self::CatalogRemove { catalog, name },
+            E::ApproveEvictions { count } => Self::ApproveEvictions { count },
             E::SetMode(mode) => Self::SetMode(mode.into()),
             E::WorkloadProfile(shapes) => {
                 Self::WorkloadProfile(shapes.into_iter().map(Into::into).collect())

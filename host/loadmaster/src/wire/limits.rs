@@ -3,6 +3,7 @@
 //! kept together in one of them: whoever could send larger ones could stop the
 //! host.
 
+use super::job::Job;
 use super::node::Node;
 use super::pod::Pod;
 use super::{Invalid, to_json};
@@ -46,10 +47,7 @@ impl Node {
         }
         word(|| "/zone".to_owned(), self.zone.as_deref().unwrap_or(""))?;
         word(|| "/rack".to_owned(), self.rack.as_deref().unwrap_or(""))?;
-        word(
-            || "/block".to_owned(),
-            self.block.as_deref().unwrap_or(""),
-        )?;
+        word(|| "/block".to_owned(), self.block.as_deref().unwrap_or(""))?;
         size(self)
     }
 }
@@ -69,6 +67,29 @@ impl Pod {
             word(|| format!("/gpu/models/{i}"), model)?;
         }
         word(|| "/app".to_owned(), &self.app)?;
+        size(self)
+    }
+}
+
+impl Job {
+    /// Checks what only the store would mind.
+    ///
+    /// # Errors
+    /// The first that is too large.
+    pub fn check_size(&self) -> Result<(), Invalid> {
+        self.template
+            .check_size()
+            .map_err(|e| e.under("template"))?;
+        let roles = self.gang.as_ref().map_or(&[][..], |g| &g.roles);
+        for (i, role) in roles.iter().enumerate() {
+            let under = |e: Invalid| e.under(i).under("roles").under("gang");
+            let sized = role.template.check_size();
+            sized.map_err(|e| under(e.under("template")))?;
+        }
+        let words = [("/namespace", &self.namespace), ("/tier", &self.tier)];
+        for (pointer, text) in words {
+            word(|| pointer.to_owned(), text)?;
+        }
         size(self)
     }
 }

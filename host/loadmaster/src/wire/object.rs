@@ -4,11 +4,15 @@ use engine::builtin::hpa::{Change, Recommendation, Windows};
 use engine::scaling::{PolicyMemory, Replicas, Samples, Starting};
 use engine::state::{self as s, Object as EngineObject};
 use model::GpuRequest;
+use model::admission as a;
 use serde::{Deserialize, Serialize};
 
 use super::event::Shape;
+use super::job::Job;
 use super::node::Node;
-use super::pod::{Job, Mode, Pod};
+use super::plan::{self, Plan};
+use super::pod::{Mode, Pod, is_default};
+use super::quota::{Budget, Entry, Queue, Quota};
 use super::scaling::{CalendarEntry, Scaling, ScalingDecision};
 use super::{Invalid, bytes};
 
@@ -34,9 +38,78 @@ pub enum Object {
         succeeded: u32,
         failed: u32,
         next_index: u32,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        patches: Vec<Patch>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        attempts: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started_ms: Option<u64>,
     },
     Scaling(ScalingObject),
     Calendar(CalendarEntry),
+    Quota(Quota),
+    Queue(Queue),
+    Budget {
+        spec: Budget,
+        tokens: u32,
+        refilled_ms: u64,
+    },
+    Catalog(Entry),
+    Plan(Plan),
+}
+
+/// A change that admission made. The value stays the text it was: what is read
+/// back must be the same to the byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    field: String,
+    op: plan::PatchOp,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    json: String,
+    reason: String,
+}
+
+impl From<a::Patch> for Patch {
+    fn from(p: a::Patch) -> Self {
+        let (op, json) = match p.change {
+            a::Change::Set(json) => (plan::PatchOp::Set, json),
+            a::Change::Add(json) => (plan::PatchOp::Add, json),
+            a::Change::Remove => (plan::PatchOp::Remove, String::new()),
+        };
+        Self {
+            field: p.field,
+            op,
+            json,
+            reason: p.reason,
+        }
+    }
+}
+
+impl From<Patch> for a::Patch {
+    fn from(p: Patch) -> Self {
+        Self {
+            field: p.field,
+            change: match p.op {
+                plan::PatchOp::Set => a::Change::Set(p.json),
+                plan::PatchOp::Add => a::Change::Add(p.json),
+                plan::PatchOp::Remove => a::Change::Remove,
+            },
+            reason: p.reason,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn first() -> u64 {
+    1
 }
 
 /// Counters, mode, and what was learned.
@@ -55,6 +128,14 @@ pub struct Core {
     gpu_models: Vec<String>,
     zones: Vec<String>,
     racks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blocks: Vec<String>,
+    #[serde(default = "first")]
+    next_plan: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    evictions: Vec<(u64, u32)>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    evictions_approved: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +158,32 @@ pub struct PodObject {
     last_decision: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bound: Option<Bound>,
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    admitted: bool,
+    /// Place and plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<(Bound, u64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaving: Option<Leaving>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leaving {
+    cause: String,
+    plan: u64,
+    until_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Progress {
+    served_ms: u64,
+    lost_ms: u64,
+    checkpoint_ms: u64,
+    evictions: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,14 +240,20 @@ impl From<EngineObject> for Object {
                 arrival: p.arrival,
                 submitted_ms: p.submitted_ms,
                 last_decision: p.last_decision,
-                bound: p.bound.map(|b| Bound {
-                    node: b.node,
-                    devices: b.devices,
-                    milli: b.milli,
-                    memory_mib: b.memory_mib,
-                    since_ms: b.since_ms,
-                    decision: b.decision,
+                bound: p.bound.map(Into::into),
+                admitted: p.admitted,
+                next: p.next.map(|(at, plan)| (at.into(), plan)),
+                leaving: p.leaving.map(|(cause, plan, until_ms)| Leaving {
+                    cause: cause.code().to_owned(),
+                    plan,
+                    until_ms,
                 }),
+                progress: Progress {
+                    served_ms: p.progress.served_ms,
+                    lost_ms: p.progress.lost_ms,
+                    checkpoint_ms: p.progress.checkpoint_ms,
+                    evictions: p.progress.evictions,
+                },
             }),
             EngineObject::Job(j) => Self::Job {
                 spec: (&j.spec).into(),
@@ -148,9 +261,21 @@ impl From<EngineObject> for Object {
                 succeeded: j.succeeded,
                 failed: j.failed,
                 next_index: j.next_index,
+                patches: j.patches.into_iter().map(Into::into).collect(),
+                attempts: j.attempts,
+                started_ms: j.started_ms,
             },
             EngineObject::Scaling(w) => Self::Scaling(scaling(w)),
             EngineObject::Calendar(c) => Self::Calendar((&c).into()),
+            EngineObject::Quota(q) => Self::Quota((&q).into()),
+            EngineObject::Queue(q) => Self::Queue((&q).into()),
+            EngineObject::Budget(b) => Self::Budget {
+                spec: (&b.spec).into(),
+                tokens: b.tokens,
+                refilled_ms: b.refilled_ms,
+            },
+            EngineObject::Catalog(c) => Self::Catalog((&c).into()),
+            EngineObject::Plan(p) => Self::Plan((&p).into()),
         }
     }
 }
@@ -178,6 +303,36 @@ fn core(c: s::CoreState) -> Core {
         gpu_models: c.gpu_models,
         zones: c.zones,
         racks: c.racks,
+        blocks: c.blocks,
+        next_plan: c.next_plan,
+        evictions: c.evictions,
+        evictions_approved: c.evictions_approved,
+    }
+}
+
+impl From<s::BoundState> for Bound {
+    fn from(b: s::BoundState) -> Self {
+        Self {
+            node: b.node,
+            devices: b.devices,
+            milli: b.milli,
+            memory_mib: b.memory_mib,
+            since_ms: b.since_ms,
+            decision: b.decision,
+        }
+    }
+}
+
+impl From<Bound> for s::BoundState {
+    fn from(b: Bound) -> Self {
+        Self {
+            node: b.node,
+            devices: b.devices,
+            milli: b.milli,
+            memory_mib: b.memory_mib,
+            since_ms: b.since_ms,
+            decision: b.decision,
+        }
     }
 }
 
@@ -248,6 +403,10 @@ impl TryFrom<Object> for EngineObject {
                 gpu_models: c.gpu_models,
                 zones: c.zones,
                 racks: c.racks,
+                blocks: c.blocks,
+                next_plan: c.next_plan,
+                evictions: c.evictions,
+                evictions_approved: c.evictions_approved,
             }),
             Object::Node { spec, row, failed } => Self::Node(s::NodeState {
                 spec: spec.try_into()?,
@@ -259,14 +418,19 @@ impl TryFrom<Object> for EngineObject {
                 arrival: p.arrival,
                 submitted_ms: p.submitted_ms,
                 last_decision: p.last_decision,
-                bound: p.bound.map(|b| s::BoundState {
-                    node: b.node,
-                    devices: b.devices,
-                    milli: b.milli,
-                    memory_mib: b.memory_mib,
-                    since_ms: b.since_ms,
-                    decision: b.decision,
-                }),
+                bound: p.bound.map(Into::into),
+                admitted: p.admitted,
+                next: p.next.map(|(at, plan)| (at.into(), plan)),
+                leaving: match p.leaving {
+                    None => None,
+                    Some(l) => Some((plan::cause(&l.cause)?, l.plan, l.until_ms)),
+                },
+                progress: s::Progress {
+                    served_ms: p.progress.served_ms,
+                    lost_ms: p.progress.lost_ms,
+                    checkpoint_ms: p.progress.checkpoint_ms,
+                    evictions: p.progress.evictions,
+                },
             }),
             Object::Job {
                 spec,
@@ -274,12 +438,19 @@ impl TryFrom<Object> for EngineObject {
                 succeeded,
                 failed,
                 next_index,
+                patches,
+                attempts,
+                started_ms,
             } => Self::Job(s::JobState {
-                spec: spec.try_into()?,
+                // Admission and scaling may have made it what nobody could send.
+                spec: spec.into_spec()?,
                 submitted_ms,
                 succeeded,
                 failed,
                 next_index,
+                patches: patches.into_iter().map(Into::into).collect(),
+                attempts,
+                started_ms,
             }),
             Object::Scaling(w) => Self::Scaling(s::ScalingState {
                 spec: w.spec.into(),
@@ -317,6 +488,19 @@ impl TryFrom<Object> for EngineObject {
                 last: w.last.map(Into::into),
             }),
             Object::Calendar(c) => Self::Calendar(c.into()),
+            Object::Quota(q) => Self::Quota(q.into()),
+            Object::Queue(q) => Self::Queue(q.into()),
+            Object::Budget {
+                spec,
+                tokens,
+                refilled_ms,
+            } => Self::Budget(s::BudgetState {
+                spec: spec.into(),
+                tokens,
+                refilled_ms,
+            }),
+            Object::Catalog(c) => Self::Catalog(c.into()),
+            Object::Plan(p) => Self::Plan(p.try_into()?),
         })
     }
 }

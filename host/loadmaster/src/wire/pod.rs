@@ -1,9 +1,9 @@
-//! Pods and jobs as people submit them.
+//! Pods as people submit them.
 
 use std::collections::BTreeMap;
 
 use model::event::{Finish as ModelFinish, Mode as ModelMode};
-use model::{GpuRequest, JobKind as ModelJobKind, JobSpec, PodSpec};
+use model::{GpuRequest, PodSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::Invalid;
 use super::node::Amounts;
 use super::quantity::{Memory, Share};
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -109,7 +109,7 @@ impl From<&PodSpec> for Pod {
 
 impl Pod {
     /// The value without checking that a name is there.
-    fn into_spec(self) -> PodSpec {
+    pub(super) fn into_spec(self) -> PodSpec {
         PodSpec {
             name: self.name,
             job: self.job,
@@ -139,7 +139,7 @@ impl Pod {
     }
 }
 
-fn checked(spec: PodSpec) -> Result<PodSpec, Invalid> {
+pub(super) fn checked(spec: PodSpec) -> Result<PodSpec, Invalid> {
     spec.validate().map_err(|e| {
         use model::pod::PodError as E;
         let pointer = match &e {
@@ -161,82 +161,6 @@ impl TryFrom<Pod> for PodSpec {
     }
 }
 
-/// How a job ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum JobKind {
-    /// Runs to completion.
-    #[default]
-    Batch,
-    /// Runs until deleted; may be scaled.
-    Service,
-}
-
-/// A job. Its pods are named `<id>-<index>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Job {
-    /// Unique id.
-    pub id: String,
-    /// How it ends; batch when left out.
-    #[serde(default)]
-    pub kind: JobKind,
-    /// Pods wanted; 1 when left out.
-    #[serde(default = "one")]
-    pub replicas: u32,
-    /// What each pod asks for, without a name.
-    pub template: Pod,
-}
-
-impl From<&JobSpec> for Job {
-    fn from(j: &JobSpec) -> Self {
-        Self {
-            id: j.id.clone(),
-            kind: match j.kind {
-                ModelJobKind::Batch => JobKind::Batch,
-                ModelJobKind::Service => JobKind::Service,
-            },
-            replicas: j.replicas,
-            template: (&j.template).into(),
-        }
-    }
-}
-
-impl TryFrom<Job> for JobSpec {
-    type Error = Invalid;
-
-    fn try_from(j: Job) -> Result<Self, Invalid> {
-        if j.replicas > model::job::REPLICAS_MAX {
-            let text = format!(
-                "{} replicas, but a job has at most {}",
-                j.replicas,
-                model::job::REPLICAS_MAX
-            );
-            return Err(Invalid::at("/replicas", text));
-        }
-        if !model::node::is_name(&j.id) || j.id.len() > 240 {
-            let text = format!("{:?} is not 1 to 240 characters of [A-Za-z0-9._/-]", j.id);
-            return Err(Invalid::at("/id", text));
-        }
-        let template = j.template.into_spec();
-        let named = PodSpec {
-            name: "template".to_owned(),
-            ..template.clone()
-        };
-        checked(named).map_err(|e| e.under("template"))?;
-        Ok(Self {
-            id: j.id,
-            kind: match j.kind {
-                JobKind::Batch => ModelJobKind::Batch,
-                JobKind::Service => ModelJobKind::Service,
-            },
-            replicas: j.replicas,
-            template,
-            ..Self::default()
-        })
-    }
-}
-
 /// How a pod ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -247,6 +171,9 @@ pub enum Finish {
     Failed,
     /// Deleted by its owner.
     Deleted,
+    /// Stopped because its job ran longer than it may.
+    #[serde(rename = "timed-out")]
+    TimedOut,
 }
 
 impl From<ModelFinish> for Finish {
@@ -255,6 +182,7 @@ impl From<ModelFinish> for Finish {
             ModelFinish::Succeeded => Self::Succeeded,
             ModelFinish::Failed => Self::Failed,
             ModelFinish::Deleted => Self::Deleted,
+            ModelFinish::TimedOut => Self::TimedOut,
         }
     }
 }
@@ -265,6 +193,7 @@ impl From<Finish> for ModelFinish {
             Finish::Succeeded => Self::Succeeded,
             Finish::Failed => Self::Failed,
             Finish::Deleted => Self::Deleted,
+            Finish::TimedOut => Self::TimedOut,
         }
     }
 }

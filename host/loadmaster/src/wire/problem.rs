@@ -118,6 +118,14 @@ kinds! {
         "Strip debug information and data the policy does not need.";
     NotWebAssembly "not-webassembly" 415 "The body is not a WebAssembly component"
         "Send the component itself, as application/wasm: not text, not a core module, not precompiled code.";
+    DeniedByPolicy "denied-by-policy" 403 "An admission policy said no"
+        "Each entry of errors[] names a field of the job and says what is wrong with it and what to do. Nothing has changed. POST /api/v1/jobs?dry_run=true asks again without submitting.";
+    Unjudged "unjudged" 503 "A policy that gates entry does not answer"
+        "The policy failed, and its binding fails closed, so the job stays out. Send it again after Retry-After seconds; if it goes on, replace the policy, roll the admission hook back, or activate it with fail: open.";
+    InUse "in-use" 409 "Others still use it"
+        "The detail names who. Move them or remove them first. Nothing has changed.";
+    EvictRefused "evict-refused" 409 "The pod may not be evicted now"
+        "A disruption budget, a guard or the terms of its job forbid it; the detail names the rule with its numbers. GET /api/v1/budgets and /api/v1/guards show them.";
     Held "held" 409 "The host is on hold"
         "It does not trust its own state, so it takes nothing away. GET /api/v1/guards says why; POST /api/v1/guards/{id}/approve ends it.";
 }
@@ -245,9 +253,16 @@ impl From<engine::EventError> for Problem {
             | E::UnknownPod(_)
             | E::UnknownJob(_)
             | E::UnknownWorkload(_)
+            | E::UnknownQuota(_)
+            | E::UnknownQueue(_)
+            | E::UnknownBudget(_)
+            | E::UnknownCatalogEntry { .. }
             | E::UnknownCalendarEntry(_) => ProblemKind::NotFound,
             E::DuplicatePod(_) | E::DuplicateJob(_) => ProblemKind::AlreadyExists,
-            E::NotAService(_) => ProblemKind::Conflict,
+            E::NotAService(_) | E::NotRunning(_) => ProblemKind::Conflict,
+            E::EvictRefused { .. } => ProblemKind::EvictRefused,
+            E::Denied { .. } => ProblemKind::DeniedByPolicy,
+            E::Unjudged { .. } => ProblemKind::Unjudged,
             E::QueueFull(_) => ProblemKind::TooManyRequests,
             E::JobName(_)
             | E::TooManyReplicas(_)
@@ -255,6 +270,11 @@ impl From<engine::EventError> for Problem {
             | E::Pod(_)
             | E::TooManyGpuModels(_)
             | E::TooManyPlaces(_)
+            | E::Gang { .. }
+            | E::Quota { .. }
+            | E::Queue { .. }
+            | E::Budget { .. }
+            | E::Catalog { .. }
             | E::Scaling { .. }
             | E::Calendar { .. } => ProblemKind::InvalidRequest,
         };
@@ -262,11 +282,22 @@ impl From<engine::EventError> for Problem {
             E::JobName(_) => "/id",
             E::TooManyReplicas(_) => "/replicas",
             E::TooManyGpuModels(_) => "/gpus",
+            E::Gang { .. } => "/gang",
             _ => "",
         };
         let mut problem = Self::new(kind, &error);
         if kind == ProblemKind::InvalidRequest {
             problem.errors.push(Invalid::at(pointer, &error));
+        }
+        if let E::Denied { findings, .. } = &error {
+            let lines = findings.iter();
+            problem.errors = lines
+                .map(|f| Invalid::at(&f.field, format!("{}: {}", f.code, f.message)))
+                .collect();
+        }
+        if kind == ProblemKind::Unjudged {
+            // A breaker takes the set out, or somebody replaces the policy, in seconds.
+            problem.retry_after_s = Some(5);
         }
         problem
     }

@@ -80,6 +80,10 @@ fn parse(text: &str, units: &[Unit], max: i64, what: &str) -> Result<i64, String
 
 /// Prints in the largest unit that divides it.
 fn print(value: i64, units: &[(&str, i64)]) -> String {
+    // Nothing is nothing of any unit.
+    if value == 0 {
+        return "0".to_owned();
+    }
     for (suffix, size) in units {
         if value % size == 0 {
             return format!("{}{suffix}", value / size);
@@ -238,3 +242,53 @@ quantity!(
     "thousandths",
     decimal
 );
+quantity!(
+    Span,
+    i64,
+    "Length of time: seconds, or with ms, s, m, h, d; a whole number of ms.",
+    "90s",
+    &[
+        ("", 1_000, 1),
+        ("ms", 1, 1),
+        ("s", 1_000, 1),
+        ("m", 60_000, 1),
+        ("h", 3_600_000, 1),
+        ("d", 86_400_000, 1),
+    ],
+    AMOUNT_MAX,
+    "ms",
+    |v| print(
+        v,
+        &[
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1_000),
+            ("ms", 1)
+        ]
+    )
+);
+quantity!(
+    Gpus,
+    i64,
+    "GPUs of a quota: `8`, or milli-GPU with `m` (`500m`).",
+    "8",
+    &[("", 1000, 1), ("m", 1, 1)],
+    AMOUNT_MAX,
+    "milli-GPU",
+    |v| print(v, &[("", 1000), ("m", 1)])
+);
+
+impl Span {
+    /// From milliseconds; what is longer than the longest is the longest.
+    #[must_use]
+    pub fn of_ms(ms: u64) -> Self {
+        Self(i64::try_from(ms).unwrap_or(AMOUNT_MAX).min(AMOUNT_MAX))
+    }
+
+    /// In milliseconds.
+    #[must_use]
+    pub fn ms(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+}

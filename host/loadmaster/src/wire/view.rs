@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::decision::Decision;
+use super::job::{Job, JobKind};
 use super::node::Node;
-use super::pod::{Job, JobKind, Pod};
+use super::pod::Pod;
 use super::policy::PolicySet;
 use super::scaling::{Part, Scaling, ScalingDecision};
 use super::time::Time;
