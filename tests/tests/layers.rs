@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Lower numbers may not depend on higher ones, nor on their own, except where
 /// [`SIBLINGS`] says so.
-const LAYERS: [(&str, u32); 17] = [
+const LAYERS: [(&str, u32); 19] = [
     ("model", 0),
     ("engine", 1),
     ("conformance", 2),
@@ -21,6 +21,8 @@ const LAYERS: [(&str, u32); 17] = [
     ("spread", 1),
     ("gpu-topology-packer", 1),
     ("pre-scaler", 1),
+    ("guardrails", 1),
+    ("defaults", 1),
     ("shortest-service", 1),
     ("tests", 9),
     ("benches", 10),
@@ -28,7 +30,7 @@ const LAYERS: [(&str, u32); 17] = [
 ];
 
 /// Host and guest side meet only in `wit/`.
-const GUEST: [&str; 6] = [
+const GUEST: [&str; 8] = [
     "loadmaster-sdk",
     "binpack",
     "spread",
