@@ -37,6 +37,8 @@ const GUEST: [&str; 8] = [
     "gpu-topology-packer",
     "pre-scaler",
     "shortest-service",
+    "guardrails",
+    "defaults",
 ];
 
 /// Only these and what is above them may compile wasmtime.

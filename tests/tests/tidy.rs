@@ -135,6 +135,8 @@ fn every_plugin_reads_alike() {
         "gpu-topology-packer",
         "pre-scaler",
         "shortest-service",
+        "guardrails",
+        "defaults",
     ] {
         let dir = root().join("plugins").join(plugin);
         let readme = std::fs::read_to_string(dir.join("README.md")).expect(plugin);
