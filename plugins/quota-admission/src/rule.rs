@@ -6,10 +6,6 @@ use loadmaster_sdk::quota::{Amount, QuotaTree, Usage};
 use crate::heads::Heads;
 use crate::settings::{Partial, Settings};
 
-/// Shortages in one ruling. If more limits are exceeded the smallest are left
-/// out: they are not what the job waits for.
-const SHORTAGES_MAX: usize = 8;
-
 /// Which of a head's two demands is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -157,15 +153,9 @@ impl<'a> Desk<'a> {
     fn shortages(&self, heads: &Heads<'_>, head: usize, want: Want) -> Vec<Shortage> {
         let mut list = Vec::new();
         self.short(heads, head, want, |node, resource, by| {
-            list.push(Shortage {
-                node: node as u32,
-                resource: self.tree.resources()[resource as usize].clone(),
-                by,
-            });
+            list.push((node, resource, by));
         });
-        // Stable: among equals the node that is nearer.
-        list.sort_by_key(|s| s.by);
-        list.split_off(list.len().saturating_sub(SHORTAGES_MAX))
+        self.tree.shortage_list(list)
     }
 
     /// The answer; to be asked for before the head is settled.

@@ -29,7 +29,7 @@
 
 use std::fmt;
 
-use crate::admission::{Head, QuotaDemand, QuotaNode};
+use crate::admission::{Head, QuotaDemand, QuotaNode, Shortage};
 
 /// Tier whose guarantee is never lent.
 pub const CRITICAL: &str = "critical";
@@ -43,6 +43,9 @@ pub const CELLS_MAX: usize = 1 << 18;
 
 /// A share that nothing exceeds: borrowing with weight 0, or of what nobody has.
 pub const SHARE_MAX: i64 = i64::MAX;
+
+/// Shortages in one ruling: what a person will read.
+pub const SHORTAGES_MAX: usize = 8;
 
 /// Parent of a root.
 const NONE: u32 = u32::MAX;
@@ -343,6 +346,22 @@ impl QuotaTree {
                 node = parent;
             }
         }
+    }
+
+    /// What [`Self::shortages`] found as an answer: smallest first, at most
+    /// [`SHORTAGES_MAX`]. If there are more, the smallest are left out: they are
+    /// not what the job waits for.
+    #[must_use]
+    pub fn shortage_list(&self, mut found: Vec<(usize, u32, i64)>) -> Vec<Shortage> {
+        // Stable: among equals the node that is nearer.
+        found.sort_by_key(|(_, _, by)| *by);
+        let most = found.len().saturating_sub(SHORTAGES_MAX);
+        let listed = found[most..].iter().map(|(node, resource, by)| Shortage {
+            node: *node as u32,
+            resource: self.resources[*resource as usize].clone(),
+            by: *by,
+        });
+        listed.collect()
     }
 
     /// Most that the node could use if nobody else used anything.
