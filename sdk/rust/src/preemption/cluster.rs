@@ -281,8 +281,10 @@ impl<'a> Cluster<'a> {
         room.min(shares.sum())
     }
 
+    /// Whether the pod accepts the model of the row's devices.
+    #[must_use]
     #[inline]
-    fn model_fits(&self, pod: &Pod, row: usize) -> bool {
+    pub fn model_fits(&self, pod: &Pod, row: usize) -> bool {
         let model = self.models[row];
         pod.gpu_models == 0 || ((0..64).contains(&model) && pod.gpu_models >> model & 1 == 1)
     }
@@ -451,6 +453,18 @@ impl<'a> Cluster<'a> {
             priority: self.running.priority[victim],
             ..Pod::default()
         }
+    }
+
+    /// Milli-cores, MiB and device slots that a victim holds.
+    #[must_use]
+    #[inline]
+    pub fn held(&self, victim: usize) -> (i32, i32, DeviceSet) {
+        let running = self.running;
+        (
+            running.cpu[victim],
+            running.memory[victim],
+            self.slots_of(victim),
+        )
     }
 
     /// Whether the victim may be killed, going by its `allowed` bits alone.
