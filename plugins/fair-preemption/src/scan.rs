@@ -265,11 +265,13 @@ impl<'s, 'a> Scan<'s, 'a> {
         }
         // The cheapest is last.
         let Some(unit) = rest.pop() else { return };
+        let mark = self.cluster.fork();
         self.units.evict(unit, self.cluster, &mut self.taken);
         chosen.push(unit);
         self.search(row, rest, chosen, best, steps);
         chosen.pop();
-        self.units.restore(unit, self.cluster, &mut self.taken);
+        self.units.refund(unit, &mut self.taken);
+        self.cluster.rollback(mark);
         self.search(row, rest, chosen, best, steps);
         rest.push(unit);
     }

@@ -271,11 +271,13 @@ impl<'p, 'a> Packing<'p, 'a> {
         let more = self.roles.iter().zip(need).map(|(r, n)| r.count - n);
         let more: Vec<u32> = more.collect();
         fill(&mut self.cluster, &self.roles, &more, &order, &mut puts);
-        let key = units.map_or((i32::MIN, 0, 0), |units| self.key(gone, units, moving));
-        let mut cost = vec![i64::from(level)];
-        if !victims.is_empty() {
-            cost = vec![key.0.into(), key.1, key.2.into(), level.into()];
-        }
+        let key = units.map(|units| self.key(gone, units, moving));
+        let cost = match key {
+            Some((priority, loss, victims)) => {
+                vec![priority.into(), loss, victims.into(), level.into()]
+            }
+            None => vec![level.into()],
+        };
         let longest = victims.iter().map(|v| notice(self.case, *v as usize)).max();
         Some(Plan {
             domain: domain as u32,
@@ -295,7 +297,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             let unit = units.unit(*u);
             let loss = if moving { unit.milli } else { unit.loss };
             (
-                key.0.max(unit.priority),
+                key.0.max(if moving { 0 } else { unit.priority }),
                 i64::saturating_add(key.1, loss),
                 key.2 + unit.victims,
             )

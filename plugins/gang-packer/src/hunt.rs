@@ -79,14 +79,14 @@ impl<'a> Hunt<'_, 'a> {
             .collect();
         mine.sort_unstable();
         mine.dedup();
-        let mut priorities: Vec<i32> = mine.iter().map(|u| self.units.unit(*u).priority).collect();
+        let mut priorities: Vec<i32> = mine.iter().map(|u| self.priority(*u)).collect();
         priorities.sort_unstable();
         priorities.dedup();
         let lowest = priorities.partition_point(|p| !self.fits_without(&clean, &mine, *p));
         let mut found = None;
         for &priority in &priorities[lowest..] {
             let mut among = mine.clone();
-            among.retain(|u| self.units.unit(*u).priority <= priority);
+            among.retain(|u| self.priority(*u) <= priority);
             found = self.cheapest(&clean, &among);
             self.cluster.rollback(mark);
             if found.is_some() {
@@ -100,7 +100,7 @@ impl<'a> Hunt<'_, 'a> {
         let mark = self.cluster.fork();
         let mut domain = self.copy(clean);
         for &unit in mine {
-            if self.units.unit(unit).priority <= priority {
+            if self.priority(unit) <= priority {
                 self.evict(&mut domain, unit);
             }
         }
@@ -151,11 +151,20 @@ impl<'a> Hunt<'_, 'a> {
         if self.moving { unit.milli } else { unit.loss }
     }
 
+    /// Who moves keeps running, so its priority is nothing to spare.
+    fn priority(&self, unit: u32) -> i32 {
+        if self.moving {
+            0
+        } else {
+            self.units.unit(unit).priority
+        }
+    }
+
     fn key(&self, units: &[u32]) -> Key {
         units.iter().fold((i32::MIN, 0, 0), |key, u| {
             let unit = self.units.unit(*u);
             let loss = i64::saturating_add(key.1, self.loss(*u));
-            (key.0.max(unit.priority), loss, key.2 + unit.victims)
+            (key.0.max(self.priority(*u)), loss, key.2 + unit.victims)
         })
     }
 
@@ -285,6 +294,7 @@ impl<'a> Hunt<'_, 'a> {
         role: usize,
         row: u32,
     ) -> Option<Step> {
+        let mark = self.cluster.fork();
         let before = domain.room.at(row as usize, role);
         let total = domain.room.total(role);
         let mut list = self.units.on_row(row as usize).to_vec();
@@ -315,6 +325,8 @@ impl<'a> Hunt<'_, 'a> {
         }
         let gain = domain.room.total(role) - total;
         picked.iter().for_each(|u| self.restore(domain, *u));
+        // Nothing has changed; this only shortens the log.
+        self.cluster.rollback(mark);
         let (_, loss, victims) = self.key(&picked);
         grew.then_some(Step {
             units: picked,
@@ -347,7 +359,7 @@ impl<'a> Hunt<'_, 'a> {
         let mut order = chosen.clone();
         order.sort_unstable_by_key(|u| {
             let unit = self.units.unit(*u);
-            Reverse((unit.priority, self.loss(*u), unit.victims, *u))
+            Reverse((self.priority(*u), self.loss(*u), unit.victims, *u))
         });
         for unit in order {
             self.restore(domain, unit);

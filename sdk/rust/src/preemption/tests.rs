@@ -180,6 +180,22 @@ fn devices_are_the_best_linked_and_shares_go_where_it_is_fullest() {
     assert_eq!(place(gpu_pod(0, 0, 7), 1), Vec::<u32>::new());
 }
 
+#[test]
+fn a_victim_on_a_node_that_is_not_here_frees_nothing() {
+    let world = World::default().machine("a", 4_000, 2).work(0, 0b1, 0);
+    let (mut request, context) = (world.request(&WHAT_IF_COLUMNS), world.context());
+    request.running.row[0] = NONE;
+    let case = Case::new(&WHAT_IF_COLUMNS, &request, &context);
+    let mut cluster = case.cluster();
+    cluster.evict(0);
+    assert!(cluster.is_gone(0) && cluster.victims(0).is_empty());
+    assert_eq!((cluster.whole(0), cluster.row_of(0)), (1, None));
+    cluster.restore(0);
+    assert!(!cluster.is_gone(0));
+    let losses = Losses::new(&case, Rate { core_milli: 10 });
+    assert!(Units::new(&case, &losses).on_row(0).is_empty());
+}
+
 fn units(world: &World) -> Vec<Vec<u32>> {
     let (request, context) = (world.request(&WHAT_IF_COLUMNS), world.context());
     let case = Case::new(&WHAT_IF_COLUMNS, &request, &context);
