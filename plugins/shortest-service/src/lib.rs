@@ -33,7 +33,7 @@ impl AdmissionPolicy for ShortestService {
         let policy = Self {
             best_set: s.boolean("best-set", true)?,
             work: work::Settings {
-                stickiness: s.integer("stickiness", 0..=900, 0)? as u64,
+                stickiness: s.integer("stickiness", 0..=900, 100)? as u64,
                 unknown_ms: 1000
                     * s.integer("unknown-runtime", 1..=UNKNOWN_SECONDS_MAX, 600)? as u64,
             },

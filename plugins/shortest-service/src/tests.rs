@@ -112,10 +112,11 @@ fn running_jobs_are_kept_within_the_stickiness() {
     let mut c = cycle(8, vec![head(0, 8, Some(95)), head(1, 8, Some(100))]);
     c.heads[1].attempts = 1;
     c.heads[1].waited = 0;
-    assert_eq!(order("{}", &c), [0, 1]);
-    assert_eq!(order(r#"{"stickiness":100}"#, &c), [1, 0]);
+    assert_eq!(order(r#"{"stickiness":0}"#, &c), [0, 1]);
+    assert_eq!(order("{}", &c), [1, 0]);
     c.heads[0].expected_runtime = Some(80_000);
-    assert_eq!(order(r#"{"stickiness":100}"#, &c), [0, 1]);
+    assert_eq!(order("{}", &c), [0, 1]);
+    assert_eq!(order(r#"{"stickiness":300}"#, &c), [1, 0]);
 }
 
 #[test]
