@@ -37,6 +37,7 @@ fn start(data_dir: Option<PathBuf>) -> DaemonHandle {
             weight: 1000,
             tier: 0,
             settings: None,
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
         if_revision: None,

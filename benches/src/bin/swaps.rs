@@ -33,6 +33,7 @@ fn request(name: &str) -> PolicySetRequest {
             weight: 1000,
             tier: 0,
             settings: None,
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
         if_revision: None,

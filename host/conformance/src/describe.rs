@@ -55,7 +55,8 @@ pub(crate) fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
             return Err(Broken::Law(format!("column {} twice", column.name())));
         }
     }
-    if kind == PolicyKind::Autoscaling && !d.columns.is_empty() {
+    let has_rows = matches!(kind, PolicyKind::Scoring | PolicyKind::Preemption);
+    if !has_rows && !d.columns.is_empty() {
         return Err(Broken::Law("it reads columns, but gets no rows".to_owned()));
     }
     Ok(())

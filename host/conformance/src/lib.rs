@@ -2,19 +2,22 @@
 //!
 //! `case` reads the cases beside the WIT; `table` makes clusters of them,
 //! `series` load curves. `scoring` and `autoscaling` put a policy through the
-//! laws of its kind, after `describe` looked at what it says about itself; a
-//! `report` says which law was kept on which case. Nothing here knows how a
+//! laws of its kind, after `describe` looked at what it says about itself;
+//! `described` stops there, for kinds without cases. A `report` says which law
+//! was kept on which case. Nothing here knows how a
 //! policy is run: a native one and a component are the same to it.
 
 mod autoscaling;
 mod case;
 mod describe;
+mod described;
 mod report;
 mod scoring;
 mod series;
 mod table;
 
 pub use autoscaling::{MakeAutoscaling, check_autoscaling};
+pub use described::{MakeDescription, check_described};
 pub use report::{Check, Law, Report, Verdict};
 pub use scoring::{MakeScoring, check_scoring};
 

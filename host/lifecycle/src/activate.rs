@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use engine::port::{AutoscalingPolicy, ScoringPolicy};
 use engine::scaling::{AutoscalingSet, AutoscalingSetError};
-use engine::{ScoringSet, SetError};
+use engine::{AdmissionSet, ChainError, PreemptionSet, ScoringSet, SetError};
 use model::policy::MEMBERS_MAX;
-use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
-use sandbox::{Prepared, StartError};
+use model::{Combine, FailMode, Member, PolicyId, PolicyKind, PolicySetSpec};
+use sandbox::{Prepared, RunLimits, StartError};
 
 use crate::builtin;
 use crate::registry::{PlanError, Registry};
@@ -28,6 +27,8 @@ pub struct MemberRequest {
     pub tier: u8,
     /// JSON text; none for the policy's defaults.
     pub settings: Option<String>,
+    /// What its fault means at the door. Only for admission.
+    pub fail: FailMode,
 }
 
 /// The set that somebody asks for.
@@ -44,11 +45,15 @@ pub struct PolicySetRequest {
     pub if_revision: Option<u64>,
 }
 
-/// A set of any served kind, instantiated.
+/// A set of any kind, instantiated.
 #[derive(Debug)]
 pub enum Set {
     /// For `Engine::install_scoring`.
     Scoring(ScoringSet),
+    /// For `Engine::install_admission`.
+    Admission(AdmissionSet),
+    /// For `Engine::install_preemption`.
+    Preemption(PreemptionSet),
     /// For `Engine::install_autoscaling`.
     Autoscaling(AutoscalingSet),
 }
@@ -59,19 +64,20 @@ impl Set {
     pub fn spec(&self) -> &PolicySetSpec {
         match self {
             Self::Scoring(set) => &set.spec,
+            Self::Admission(set) => &set.spec,
+            Self::Preemption(set) => &set.spec,
             Self::Autoscaling(set) => &set.spec,
         }
     }
 
     /// The built-in set of a kind.
-    ///
-    /// # Errors
-    /// A kind that is not served.
-    pub fn builtin(kind: PolicyKind, revision: u64) -> Result<Self, PlanError> {
+    #[must_use]
+    pub fn builtin(kind: PolicyKind, revision: u64) -> Self {
         match kind {
-            PolicyKind::Scoring => Ok(Self::Scoring(ScoringSet::builtin(revision))),
-            PolicyKind::Autoscaling => Ok(Self::Autoscaling(AutoscalingSet::builtin(revision))),
-            PolicyKind::Admission | PolicyKind::Preemption => Err(PlanError::KindNotServed(kind)),
+            PolicyKind::Scoring => Self::Scoring(ScoringSet::builtin(revision)),
+            PolicyKind::Admission => Self::Admission(AdmissionSet::builtin(revision)),
+            PolicyKind::Preemption => Self::Preemption(PreemptionSet::builtin(revision)),
+            PolicyKind::Autoscaling => Self::Autoscaling(AutoscalingSet::builtin(revision)),
         }
     }
 }
@@ -141,6 +147,25 @@ pub enum ActivateError {
         #[source]
         source: Box<StartError>,
     },
+    /// The built-in beside other members of a chain.
+    #[error(
+        "builtin:{name} answers whatever the other {kind} policies leave open; list it alone, or not at all"
+    )]
+    BuiltinInChain {
+        /// Kind of the set.
+        kind: PolicyKind,
+        /// The built-in.
+        name: String,
+    },
+    /// A fail mode where there is no door.
+    #[error("fail: open is for admission; after a fault of a {kind} policy the built-in answers")]
+    FailMode {
+        /// Kind of the set.
+        kind: PolicyKind,
+    },
+    /// The members do not make a chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// The members do not make a scoring set.
     #[error(transparent)]
     Scoring(#[from] SetError),
@@ -170,7 +195,11 @@ impl ActivateError {
             Self::Schema { .. } => "BadSettingsSchema",
             Self::Load { .. } => "PolicyNotLoaded",
             Self::Start { .. } => "PolicyNotStarted",
-            Self::Scoring(_) | Self::Autoscaling(_) => "BadSet",
+            Self::BuiltinInChain { .. }
+            | Self::FailMode { .. }
+            | Self::Chain(_)
+            | Self::Scoring(_)
+            | Self::Autoscaling(_) => "BadSet",
         }
     }
 
@@ -186,11 +215,17 @@ impl ActivateError {
             | Self::Settings { .. }
             | Self::Schema { .. }
             | Self::Start { .. }
+            | Self::BuiltinInChain { .. }
+            | Self::FailMode { .. }
+            | Self::Chain(_)
             | Self::Scoring(_)
             | Self::Autoscaling(_) => Class::Unacceptable,
         }
     }
 }
+
+/// Puts a prepared component behind one of the ports.
+type Start<P> = fn(&Arc<Prepared>, &str, RunLimits) -> Result<Box<P>, StartError>;
 
 impl Workshop {
     /// Makes the set of a request ready: resolves, checks settings, loads,
@@ -218,6 +253,10 @@ impl Workshop {
         if count == 0 || count > MEMBERS_MAX {
             return Err(ActivateError::Size(count));
         }
+        let opens = |m: &MemberRequest| m.fail == FailMode::Open;
+        if kind != PolicyKind::Admission && request.members.iter().any(opens) {
+            return Err(ActivateError::FailMode { kind });
+        }
         let mut members = Vec::with_capacity(count);
         for (index, asked) in request.members.iter().enumerate() {
             let policy = registry
@@ -237,7 +276,7 @@ impl Workshop {
                 weight: asked.weight,
                 tier: asked.tier,
                 settings,
-                fail: model::FailMode::Closed,
+                fail: asked.fail,
             });
         }
         let spec = PolicySetSpec {
@@ -277,62 +316,92 @@ impl Workshop {
     ) -> Result<Set, ActivateError> {
         match spec.kind {
             PolicyKind::Scoring => {
-                let members = spec.members.iter();
-                let instances: Result<Vec<_>, _> =
-                    members.map(|m| self.scoring(m, registry)).collect();
+                let make = |m| self.instance(m, registry, builtin::scoring, Prepared::scoring);
+                let instances: Result<Vec<_>, _> = spec.members.iter().map(make).collect();
                 Ok(Set::Scoring(ScoringSet::new(spec, instances?)?))
             }
+            PolicyKind::Admission => Ok(Set::Admission(
+                match self.chain(&spec, registry, AdmissionSet::BUILTIN, Prepared::admission)? {
+                    Some(instances) => AdmissionSet::new(spec, instances)?,
+                    None => AdmissionSet {
+                        spec,
+                        ..AdmissionSet::builtin(0)
+                    },
+                },
+            )),
+            PolicyKind::Preemption => Ok(Set::Preemption(
+                match self.chain(
+                    &spec,
+                    registry,
+                    PreemptionSet::BUILTIN,
+                    Prepared::preemption,
+                )? {
+                    Some(instances) => PreemptionSet::new(spec, instances)?,
+                    None => PreemptionSet {
+                        spec,
+                        ..PreemptionSet::builtin(0)
+                    },
+                },
+            )),
             PolicyKind::Autoscaling => {
                 let [member] = spec.members.as_slice() else {
                     return Err(AutoscalingSetError::Size(spec.members.len()).into());
                 };
-                let instance = self.autoscaling(member, registry)?;
+                let native = builtin::autoscaling;
+                let instance = self.instance(member, registry, native, Prepared::autoscaling)?;
                 Ok(Set::Autoscaling(AutoscalingSet::new(spec, instance)?))
             }
-            kind @ (PolicyKind::Admission | PolicyKind::Preemption) => {
-                Err(PlanError::KindNotServed(kind).into())
-            }
         }
     }
 
-    fn scoring(
+    /// One instance a member of a chain; `None` for the built-in alone, which is
+    /// in the engine and has none.
+    fn chain<P: ?Sized>(
+        &self,
+        spec: &PolicySetSpec,
+        registry: &Registry,
+        builtin: &str,
+        start: Start<P>,
+    ) -> Result<Option<Vec<Box<P>>>, ActivateError> {
+        if let [only] = spec.members.as_slice()
+            && only.policy.digest == builtin::DIGEST
+            && only.policy.name == builtin
+        {
+            return Ok(None);
+        }
+        let native = |m: &&Member| m.policy.digest == builtin::DIGEST;
+        if let Some(native) = spec.members.iter().find(native) {
+            return Err(ActivateError::BuiltinInChain {
+                kind: spec.kind,
+                name: native.policy.name.clone(),
+            });
+        }
+        let make = |m| self.instance(m, registry, |_| None, start);
+        spec.members
+            .iter()
+            .map(make)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    fn instance<P: ?Sized>(
         &self,
         member: &Member,
         registry: &Registry,
-    ) -> Result<Box<dyn ScoringPolicy>, ActivateError> {
+        native: fn(&str) -> Option<Box<P>>,
+        start: Start<P>,
+    ) -> Result<Box<P>, ActivateError> {
         let policy = &member.policy;
         if policy.digest == builtin::DIGEST {
-            return builtin::scoring(&policy.name)
+            return native(&policy.name)
                 .ok_or_else(|| PlanError::Unregistered(policy.clone()).into());
         }
         let prepared = self.member(policy, registry)?;
         let limits = prepared.profile().run();
-        prepared
-            .scoring(&member.settings, limits)
-            .map_err(|source| ActivateError::Start {
-                policy: policy.clone(),
-                source: Box::new(source),
-            })
-    }
-
-    fn autoscaling(
-        &self,
-        member: &Member,
-        registry: &Registry,
-    ) -> Result<Box<dyn AutoscalingPolicy>, ActivateError> {
-        let policy = &member.policy;
-        if policy.digest == builtin::DIGEST {
-            return builtin::autoscaling(&policy.name)
-                .ok_or_else(|| PlanError::Unregistered(policy.clone()).into());
-        }
-        let prepared = self.member(policy, registry)?;
-        let limits = prepared.profile().run();
-        prepared
-            .autoscaling(&member.settings, limits)
-            .map_err(|source| ActivateError::Start {
-                policy: policy.clone(),
-                source: Box::new(source),
-            })
+        start(&prepared, &member.settings, limits).map_err(|source| ActivateError::Start {
+            policy: policy.clone(),
+            source: Box::new(source),
+        })
     }
 
     fn member(

@@ -3,6 +3,7 @@
 use engine::builtin::binpack::BuiltinBinpack;
 use engine::builtin::hpa::BuiltinHpa;
 use engine::port::{AutoscalingPolicy, ScoringPolicy};
+use engine::{AdmissionSet, PreemptionSet};
 use model::policy::WEIGHT_ONE;
 use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
 
@@ -10,10 +11,15 @@ use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
 const BINPACK: &str = "binpack";
 
 /// Built-ins by kind, the default of a kind first.
-pub const BUILTINS: [(PolicyKind, &str); 2] = [
+pub const BUILTINS: [(PolicyKind, &str); 4] = [
     (PolicyKind::Scoring, BINPACK),
+    (PolicyKind::Admission, AdmissionSet::BUILTIN),
+    (PolicyKind::Preemption, PreemptionSet::BUILTIN),
     (PolicyKind::Autoscaling, BuiltinHpa::NAME),
 ];
+
+/// Settings of the built-ins that are part of the engine and behind no port.
+const NO_SETTINGS: &str = r#"{"type":"object","additionalProperties":false}"#;
 
 /// Digest of every built-in.
 pub(crate) const DIGEST: &str = "builtin";
@@ -35,8 +41,7 @@ pub(crate) fn autoscaling(name: &str) -> Option<Box<dyn AutoscalingPolicy>> {
     (name == BuiltinHpa::NAME).then(|| Box::new(BuiltinHpa::new()) as Box<dyn AutoscalingPolicy>)
 }
 
-/// The set with the default built-in of a kind. Kinds that this host does not
-/// serve have no members.
+/// The set with the default built-in of a kind.
 pub(crate) fn set(kind: PolicyKind, revision: u64) -> PolicySetSpec {
     PolicySetSpec {
         kind,
@@ -61,7 +66,9 @@ pub(crate) fn settings_schema(kind: PolicyKind, name: &str) -> Option<String> {
     let description = match kind {
         PolicyKind::Scoring => scoring(name)?.description().clone(),
         PolicyKind::Autoscaling => autoscaling(name)?.description().clone(),
-        PolicyKind::Admission | PolicyKind::Preemption => return None,
+        PolicyKind::Admission | PolicyKind::Preemption => {
+            return id(kind, name).map(|_| NO_SETTINGS.to_owned());
+        }
     };
     Some(description.settings_schema)
 }

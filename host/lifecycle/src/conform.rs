@@ -15,15 +15,20 @@ pub(crate) fn conform(prepared: &Arc<Prepared>) -> Report {
         ..prepared.profile().run().unhurried()
     };
     let report = match prepared.kind() {
-        PolicyKind::Autoscaling => conformance::check_autoscaling(&mut |settings| {
-            prepared.autoscaling(settings, limits).map_err(fault)
-        }),
-        // Other kinds were refused by `validate`; the port would refuse them too.
-        PolicyKind::Scoring | PolicyKind::Admission | PolicyKind::Preemption => {
-            conformance::check_scoring(&mut |settings| {
-                prepared.scoring(settings, limits).map_err(fault)
-            })
+        PolicyKind::Scoring => {
+            conformance::check_scoring(&mut |s| prepared.scoring(s, limits).map_err(fault))
         }
+        PolicyKind::Autoscaling => {
+            conformance::check_autoscaling(&mut |s| prepared.autoscaling(s, limits).map_err(fault))
+        }
+        kind @ PolicyKind::Admission => conformance::check_described(kind, &mut |s| {
+            let started = prepared.admission(s, limits).map_err(fault)?;
+            Ok(started.description().clone())
+        }),
+        kind @ PolicyKind::Preemption => conformance::check_described(kind, &mut |s| {
+            let started = prepared.preemption(s, limits).map_err(fault)?;
+            Ok(started.description().clone())
+        }),
     };
     // What it said while it was tried is not news of production.
     let _ = prepared.drain_log();

@@ -1,6 +1,6 @@
 //! The life of a policy on a host, from bytes to deciding and back.
 //!
-//! An `upload` is followed by file names: `validate` reads the bytes, `compile`
+//! An `upload` is followed by file names: the sandbox reads the bytes, `compile`
 //! makes machine code of them in the sandbox's child, `schema` reads what
 //! settings it takes, `conform` puts it through the contract's laws. What passes
 //! is written into the `registry`, where `resolve` finds it. To `activate` is to
@@ -25,7 +25,6 @@ mod rollback;
 mod schema;
 mod state;
 mod upload;
-mod validate;
 mod workshop;
 
 pub use activate::{ActivateError, MemberRequest, PolicySetRequest, ReadySet, Set};

@@ -58,7 +58,7 @@ impl Workshop {
         let previous = hook.previous.as_ref().and_then(|spec| again(spec, false));
         let active = match active {
             Some(set) => set,
-            None => Set::builtin(hook.kind, 0)?,
+            None => Set::builtin(hook.kind, 0),
         };
         Ok(Restored {
             active,

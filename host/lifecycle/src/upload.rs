@@ -3,7 +3,6 @@
 use std::sync::PoisonError;
 
 use conformance::Report;
-use model::PolicyKind;
 use sandbox::{CompileError, PrepareError, Profile, ShapeError};
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +11,6 @@ use crate::record::PolicyRecord;
 use crate::registry::{PlanError, Registry};
 use crate::schema::{SchemaError, SettingsSchema};
 use crate::state::{State, Transition};
-use crate::validate::validate;
 use crate::workshop::{BlobError, Workshop};
 
 /// What comes with the bytes.
@@ -78,12 +76,6 @@ pub enum UploadError {
     /// The bytes.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// A kind that is specified but not asked yet.
-    #[error("policies of kind {kind} are not served by this host version")]
-    KindNotServed {
-        /// Which kind.
-        kind: PolicyKind,
-    },
     /// Machine code or description.
     #[error(transparent)]
     Prepare(PrepareError),
@@ -148,7 +140,6 @@ impl UploadError {
                 ShapeError::UnsupportedVersion { .. } => "UnsupportedContract",
                 ShapeError::UnknownImport { .. } => "ImportNotGranted",
             },
-            Self::KindNotServed { .. } => "KindNotServed",
             Self::Prepare(prepare) => match prepare {
                 PrepareError::Shape(_) => "MalformedComponent",
                 PrepareError::Compile(CompileError::Invalid { .. }) => "InvalidComponent",
@@ -176,11 +167,9 @@ impl UploadError {
                 Class::Host
             }
             Self::Prepare(PrepareError::NotLoaded { .. }) | Self::Blob(_) => Class::Host,
-            Self::Shape(_)
-            | Self::KindNotServed { .. }
-            | Self::Prepare(_)
-            | Self::Schema(_)
-            | Self::NotConformant { .. } => Class::Unacceptable,
+            Self::Shape(_) | Self::Prepare(_) | Self::Schema(_) | Self::NotConformant { .. } => {
+                Class::Unacceptable
+            }
             Self::Plan(PlanError::Illegal(_)) => Class::Host,
             Self::Plan(_) => Class::Conflict,
         }
@@ -190,7 +179,7 @@ impl UploadError {
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Shape(_) | Self::KindNotServed { .. } => Stage::Validate,
+            Self::Shape(_) => Stage::Validate,
             Self::Prepare(_) | Self::Schema(_) => Stage::Compile,
             Self::NotConformant { .. } => Stage::Conformance,
             Self::Plan(_) | Self::Blob(_) => Stage::Register,
@@ -286,7 +275,7 @@ impl Workshop {
             self.blobs.put(&digest, bytes)?;
             return Ok(Uploaded::Known { digest });
         }
-        let inspection = validate(bytes, upload.profile)?;
+        let inspection = sandbox::inspect(bytes, upload.profile)?;
         let prepared = self
             .prepareds
             .prepare(&self.sandbox, bytes, upload.profile)?;

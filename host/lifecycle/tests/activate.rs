@@ -11,7 +11,7 @@ use lifecycle::{
     Registry, Restored, Set, State,
 };
 use model::policy::WEIGHT_ONE;
-use model::{Combine, Decision, Event, NodeSpec, PodSpec, PolicyKind, Resources};
+use model::{Combine, Decision, Event, FailMode, NodeSpec, PodSpec, PolicyKind, Resources};
 use support::{Guest, Host};
 
 const LAST: Guest = Guest {
@@ -28,6 +28,7 @@ fn member(policy: &str, settings: Option<&str>) -> MemberRequest {
         weight: WEIGHT_ONE,
         tier: 0,
         settings: settings.map(str::to_owned),
+        fail: FailMode::Closed,
     }
 }
 
@@ -48,6 +49,7 @@ fn install(engine: &mut Engine, set: Set) {
     match set {
         Set::Scoring(set) => drop(engine.install_scoring(set)),
         Set::Autoscaling(set) => drop(engine.install_autoscaling(set)),
+        other => panic!("not a set of these tests: {other:?}"),
     }
 }
 
@@ -206,7 +208,7 @@ fn sets_that_cannot_be_are_refused() {
         "autoscaling",
     );
     let admission = request(PolicyKind::Admission, &[("guest", None)]);
-    refused(&host, &admission, "KindNotServed", "admission");
+    refused(&host, &admission, "WrongKind", "scoring");
     let mut heavy = scoring(&[("guest", None)]);
     heavy.members[0].weight = 1_000_000;
     refused(&host, &heavy, "BadSet", "1000000");
@@ -346,4 +348,97 @@ fn an_instance_answers_like_the_policy_that_was_checked() {
     let cost = policy.score(&PodRow::default(), rows, &mut scores);
     assert!(cost.expect("scores").fuel > 0);
     assert_eq!(scores, [1, 100_000, 50]);
+}
+
+/// A host with a policy of each kind that is asked in a chain.
+fn chains() -> Host {
+    let mut host = Host::new();
+    host.upload(&Guest::default().admission());
+    let packer = Guest {
+        name: "packer",
+        ..Guest::default()
+    };
+    host.upload(&packer.preemption());
+    host
+}
+
+#[test]
+fn admission_policies_are_a_chain_with_a_fail_mode_each() {
+    let mut host = chains();
+    let mut both = request(
+        PolicyKind::Admission,
+        &[("guest", Some(r#"{"level":2}"#)), ("guest", None)],
+    );
+    both.members[1].fail = FailMode::Open;
+    let ready = host.workshop.activate(&both, &host.registry);
+    let mut ready = ready.unwrap_or_else(|e| panic!("{e}"));
+    let plan = host.registry.plan_activate(&ready, 5, "test");
+    host.registry.apply(plan.expect("current"));
+    let Set::Admission(set) = &mut ready.set else {
+        panic!("another kind");
+    };
+    assert_eq!(set.members.len(), 2);
+    assert_eq!(set.members[0].member.settings, r#"{"level":2}"#);
+    assert_eq!(set.members[0].member.fail, FailMode::Closed);
+    assert_eq!(set.members[1].member.fail, FailMode::Open);
+    assert_eq!(set.members[1].policy.description().name, "guest");
+
+    let hook = host.registry.hook(PolicyKind::Admission).expect("a hook");
+    let restored = host.workshop.restore(hook, &host.registry).expect("ready");
+    assert!(
+        restored.unavailable.is_empty(),
+        "{:?}",
+        restored.unavailable
+    );
+    assert_eq!(restored.active.spec(), &hook.active);
+    let Some(Set::Admission(previous)) = restored.previous else {
+        panic!("the built-in decided before");
+    };
+    assert!(previous.is_builtin());
+    let plan = host
+        .registry
+        .plan_rollback(PolicyKind::Admission, Some(1), 9, "worse");
+    host.registry.apply(plan.expect("there is a previous set"));
+    let state = host.registry.newest("guest").map(|p| p.state);
+    assert_eq!(state, Some(State::Previous));
+}
+
+#[test]
+fn a_preemption_policy_is_activated_and_the_built_in_comes_back() {
+    let host = chains();
+    let of = |name| request(PolicyKind::Preemption, &[(name, None)]);
+    let ready = host.workshop.activate(&of("packer"), &host.registry);
+    let Set::Preemption(set) = ready.expect("ready").set else {
+        panic!("another kind");
+    };
+    let columns = &set.members[0].policy.description().columns;
+    assert_eq!(columns.len(), 1);
+    let ready = host
+        .workshop
+        .activate(&of("builtin:priority"), &host.registry);
+    let Set::Preemption(set) = ready.expect("ready").set else {
+        panic!("another kind");
+    };
+    assert!(set.is_builtin());
+    assert_eq!(set.spec.revision, 1);
+}
+
+#[test]
+fn chains_that_cannot_be_are_refused() {
+    let host = chains();
+    let beside = request(
+        PolicyKind::Admission,
+        &[("guest", None), ("builtin:quota", None)],
+    );
+    refused(&host, &beside, "BadSet", "builtin:quota answers whatever");
+    let unknown = request(PolicyKind::Preemption, &[("builtin:quota", None)]);
+    refused(&host, &unknown, "UnknownPolicy", "builtin:priority");
+    let settings = request(
+        PolicyKind::Admission,
+        &[("builtin:quota", Some(r#"{"a":1}"#))],
+    );
+    refused(&host, &settings, "BadSettings", "a");
+    let mut open = request(PolicyKind::Preemption, &[("packer", None)]);
+    open.members[0].fail = FailMode::Open;
+    refused(&host, &open, "BadSet", "the built-in answers");
 }

@@ -128,7 +128,6 @@ fn bytes_that_are_no_policy_are_refused_each_by_name() {
     let mut large = good;
     large.resize((8 << 20) + 1, 0);
     refused(&large, "ComponentTooLarge", Class::TooLarge, v);
-    refused(&Guest::default().admission(), "KindNotServed", no, v);
     let future = Guest {
         contract: "0.9.0",
         ..Guest::default()

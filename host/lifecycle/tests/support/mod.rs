@@ -167,6 +167,19 @@ impl Guest {
         self.component("admission", &[], body, &["describe", "configure"])
     }
 
+    /// A preemption policy that reads `cpu-free` and answers nothing.
+    pub fn preemption(&self) -> Vec<u8> {
+        let body = "(func (export \"$I#set-context\")
+                (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+            (func (export \"$I#propose\") (param i32) (result i32) unreachable)";
+        self.component(
+            "preemption",
+            &["cpu-free"],
+            body,
+            &["describe", "configure"],
+        )
+    }
+
     fn component(&self, kind: &str, columns: &[&str], body: &str, calls: &[&str]) -> Vec<u8> {
         let interface = format!("loadmaster:policy/{kind}@{}", self.contract);
         let (data, describe) = self.description(columns);

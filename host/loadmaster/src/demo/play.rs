@@ -110,6 +110,7 @@ fn request(
             weight: WEIGHT_ONE,
             tier: 0,
             settings: settings.map(str::to_owned),
+            fail: model::FailMode::Closed,
         }],
         combine: Combine::Weighted,
         if_revision: None,
