@@ -1,110 +1,64 @@
 //! Who enters, with which changes, and whose quota pays.
+//!
+//! A job passes two gates. At the `door` every policy of the set may change it
+//! (`patch` says how) and then accept or deny it, by what the `catalog` knows of
+//! it. If it names a queue, its pods then wait in a line, and a `cycle` over the
+//! heads of all lines decides whose quota pays next: policies give the order and
+//! the `ruling`s, the host checks each of them against the tree in `quota` and
+//! answers itself where they are silent or wrong. `set` keeps the policies and
+//! what follows from their faults, `view` is for looking.
+//!
+//! A gate must not open because it broke: a member whose fail mode is `Closed`
+//! keeps objects out for as long as it fails, and no breaker takes it out; what
+//! its breaker does is raise an alarm. Only members that fail open are taken out.
+//! Quota has no fail mode: there the host's own rules stand in for any answer.
 
-use std::collections::BTreeMap;
+mod catalog;
+mod cycle;
+mod door;
+mod json;
+mod line;
+mod patch;
+mod ruling;
+mod set;
+mod view;
 
-use model::JobSpec;
-use model::admission::{CatalogEntry, Patch};
-use model::quota::{QueueSpec, QuotaSpec};
+pub(crate) use catalog::Catalog;
+pub(crate) use line::Lines;
+pub(crate) use set::Members;
+pub use set::{ALARM_AFTER_MS, ALARM_EVERY_MS};
+pub use view::{QueueView, QuotaView, QuotaWait, WaitingJob};
 
-use crate::effect::Output;
-use crate::engine::Engine;
-use crate::error::EventError;
+use model::admission::CatalogEntry;
 
 /// What admission knows beside the quota tree.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    catalog: BTreeMap<(&'static str, String), CatalogEntry>,
+    pub(crate) catalog: Catalog,
+    pub(crate) members: Members,
+    pub(crate) lines: Lines,
 }
 
 impl Admission {
     pub(crate) fn catalog_entry(&self, kind: &'static str, name: &str) -> Option<&CatalogEntry> {
-        self.catalog.get(&(kind, name.to_owned()))
+        self.catalog.get(kind, name)
     }
 
     pub(crate) fn catalog(&self) -> impl Iterator<Item = &CatalogEntry> {
-        self.catalog.values()
+        self.catalog.iter()
     }
 
     pub(crate) fn restore_catalog(&mut self, entry: CatalogEntry) {
-        let (kind, name) = entry.key();
-        self.catalog.insert((kind, name.to_owned()), entry);
-    }
-}
-
-impl Engine {
-    /// Asks the admission policies about a job that wants to enter.
-    pub(crate) fn review(
-        &mut self,
-        job: JobSpec,
-        _out: &mut Output,
-    ) -> Result<(JobSpec, Vec<Patch>), EventError> {
-        Ok((job, Vec::new()))
+        self.catalog.put(entry);
     }
 
-    pub(crate) fn put_quota(
-        &mut self,
-        _spec: QuotaSpec,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
+    /// Something changed that may let somebody in.
+    pub(crate) fn stir(&mut self) {
+        self.lines.stir();
     }
 
-    pub(crate) fn remove_quota(
-        &mut self,
-        _name: &str,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
+    /// Jobs whose guarantee others use, in decided order.
+    pub(crate) fn reclaiming(&self) -> impl Iterator<Item = &str> {
+        self.lines.reclaiming()
     }
-
-    pub(crate) fn put_queue(
-        &mut self,
-        _spec: QueueSpec,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
-    }
-
-    pub(crate) fn remove_queue(
-        &mut self,
-        _name: &str,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
-    }
-
-    pub(crate) fn put_catalog(
-        &mut self,
-        _entry: CatalogEntry,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
-    }
-
-    pub(crate) fn remove_catalog(
-        &mut self,
-        _catalog: &str,
-        _name: &str,
-        _out: &mut Output,
-    ) -> Result<(), EventError> {
-        Ok(())
-    }
-
-    /// A pod whose quota does not pay yet.
-    pub(crate) fn wait_for_quota(&mut self, _slot: u32) {}
-
-    /// The reverse.
-    pub(crate) fn stop_waiting_for_quota(&mut self, _slot: u32) {}
-
-    /// Charges (1) or frees (-1) what the pod takes from its queue's quota.
-    pub(crate) fn charge_quota(&mut self, _slot: u32, _sign: i64) {}
-
-    /// One admission cycle, if something changed since the last that could let
-    /// somebody in. `false` when nobody entered.
-    pub(crate) fn admit_next(&mut self, _out: &mut Output) -> bool {
-        false
-    }
-
-    /// Alarms and retries that wait for time.
-    pub(crate) fn tick_admission(&mut self, _out: &mut Output) {}
 }

@@ -159,10 +159,14 @@ impl Engine {
                 self.wake_for(row);
             }
             Event::PodsSubmit(pods) => {
-                self.check_pods(&pods)?;
-                self.now_ms = now_ms;
-                for pod in pods {
-                    self.submit(pod, out);
+                let before = std::mem::replace(&mut self.now_ms, now_ms);
+                let reviewed = self.check_pods(&pods);
+                match reviewed.and_then(|()| self.review_pods(pods, out)) {
+                    Ok(pods) => pods.into_iter().for_each(|pod| self.submit(pod, out)),
+                    Err(refused) => {
+                        self.now_ms = before;
+                        return Err(refused);
+                    }
                 }
             }
             Event::JobSubmit(job) => {
@@ -177,11 +181,13 @@ impl Engine {
                 }
             }
             Event::JobScale { id, replicas } => {
-                if self.queue.len() + replicas as usize > self.config.pending_max {
+                if self.waiting() + replicas as usize > self.config.pending_max {
                     return Err(EventError::QueueFull(self.config.pending_max));
                 }
                 let before = std::mem::replace(&mut self.now_ms, now_ms);
-                if let Err(refused) = self.scale_job(&id, replicas, out) {
+                let reviewed = self.review_scale(&id, replicas, out);
+                let scaled = reviewed.and_then(|()| self.scale_job(&id, replicas, out));
+                if let Err(refused) = scaled {
                     self.now_ms = before;
                     return Err(refused);
                 }
@@ -335,7 +341,7 @@ impl Engine {
     // === Pods ===
 
     fn check_pods(&self, pods: &[PodSpec]) -> Result<(), EventError> {
-        if self.queue.len() + pods.len() > self.config.pending_max {
+        if self.waiting() + pods.len() > self.config.pending_max {
             return Err(EventError::QueueFull(self.config.pending_max));
         }
         let mut names = std::collections::BTreeSet::new();
@@ -484,6 +490,7 @@ impl Engine {
         }
         if self.pods.get(slot).admitted {
             self.charge_quota(slot, -1);
+            self.admission.stir();
         }
         self.gone(slot, how, out);
         let Some(pod) = self.pods.remove(slot) else {
@@ -544,7 +551,7 @@ impl Engine {
         }
     }
 
-    fn check_job(&self, job: &JobSpec) -> Result<(), EventError> {
+    pub(crate) fn check_job(&self, job: &JobSpec) -> Result<(), EventError> {
         if !model::node::is_name(&job.id) || job.id.len() > 240 {
             return Err(EventError::JobName(job.id.clone()));
         }
@@ -554,7 +561,8 @@ impl Engine {
         if job.replicas > model::job::REPLICAS_MAX {
             return Err(EventError::TooManyReplicas(job.replicas));
         }
-        if self.queue.len() + job.replicas as usize > self.config.pending_max {
+        self.check_entry(job)?;
+        if self.waiting() + job.replicas as usize > self.config.pending_max {
             return Err(EventError::QueueFull(self.config.pending_max));
         }
         for i in 0..job.replicas {

@@ -107,7 +107,7 @@ pub enum EventError {
         problem: String,
     },
     /// No such queue.
-    #[error("there is no queue {0:?}")]
+    #[error("there is no queue {0:?}; put one of that name first, with the quota that pays for it")]
     UnknownQueue(String),
     /// Bad queue, or one that is in use.
     #[error("queue {name:?}: {problem}")]

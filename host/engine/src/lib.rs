@@ -45,6 +45,7 @@ mod set;
 pub mod state;
 pub mod view;
 
+pub use admission::{ALARM_AFTER_MS, ALARM_EVERY_MS, QueueView, QuotaView, QuotaWait, WaitingJob};
 pub use cache::CACHE_BYTES_MAX;
 pub use chain::{AdmissionSet, Chain, ChainError, ChainMember, PreemptionSet};
 pub use context::SHAPES_MAX;

@@ -120,6 +120,15 @@ impl<T: Clone + Eq + std::hash::Hash> Counted<T> {
         true
     }
 
+    /// The id of a value that somebody uses.
+    pub(crate) fn get<Q>(&self, value: &Q) -> Option<u32>
+    where
+        T: std::borrow::Borrow<Q>,
+        Q: Eq + std::hash::Hash + ?Sized,
+    {
+        self.ids.get(value).copied()
+    }
+
     /// # Panics
     /// If nobody uses the id, which only a bug of the engine can ask for.
     pub(crate) fn value(&self, id: u32) -> &T {

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     nodes: HashMap<(u32, u32), i32>,
-    /// Per application, counts by zone id.
+    /// Per application, counts by zone id, one place further: the first is for
+    /// nodes without a zone.
     zones: HashMap<u32, Vec<i32>>,
 }
 
@@ -28,7 +29,13 @@ impl Peers {
 
     /// Counts of one application by zone id; zones past the end hold none.
     pub(crate) fn zone_counts(&self, app: u32) -> &[i32] {
-        self.zones.get(&app).map_or(&[], Vec::as_slice)
+        self.zones.get(&app).map_or(&[], |counts| &counts[1..])
+    }
+
+    /// Pods of one application that run or have a place.
+    pub(crate) fn running(&self, app: u32) -> u32 {
+        let counts = self.zones.get(&app).into_iter().flatten();
+        counts.map(|n| u32::try_from(*n).unwrap_or(0)).sum()
     }
 
     pub(crate) fn add(&mut self, app: u32, row: u32, zone: i32, by: i32) {
@@ -37,16 +44,14 @@ impl Peers {
         if *count == 0 {
             self.nodes.remove(&(app, row));
         }
-        if zone >= 0 {
-            let zone = zone as usize;
-            let counts = self.zones.entry(app).or_default();
-            if counts.len() <= zone {
-                counts.resize(zone + 1, 0);
-            }
-            counts[zone] += by;
-            if counts.iter().all(|c| *c == 0) {
-                self.zones.remove(&app);
-            }
+        let place = (zone + 1).max(0) as usize;
+        let counts = self.zones.entry(app).or_insert_with(|| vec![0]);
+        if counts.len() <= place {
+            counts.resize(place + 1, 0);
+        }
+        counts[place] += by;
+        if counts.iter().all(|c| *c == 0) {
+            self.zones.remove(&app);
         }
     }
 }

@@ -391,6 +391,7 @@ impl Engine {
             engine.restore_pod(pod)?;
         }
         engine.restore_finished_jobs();
+        engine.check_quotas()?;
         for s in scaling {
             engine.scaling.restore(s);
         }

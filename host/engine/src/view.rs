@@ -135,6 +135,10 @@ impl Engine {
                 since_ms: at.since_ms,
                 decision: at.decision,
             },
+            None if !pod.admitted => PodState::Waiting {
+                reason: self.reason_at_quota(pod.spec.job.as_deref()),
+                retry_at_ms: None,
+            },
             None => {
                 let aside = self
                     .pods
@@ -216,7 +220,7 @@ impl Engine {
     /// Pods waiting.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.pods_waiting_for_quota()
     }
 
     /// Pods running.
@@ -260,6 +264,12 @@ impl Engine {
                 .and_modify(|o| *o = pod.submitted_ms.min(*o))
                 .or_insert(pod.submitted_ms);
         }
+        for (reason, _, first) in self.waiting_for_quota() {
+            oldest
+                .entry(reason)
+                .and_modify(|o| *o = first.min(*o))
+                .or_insert(first);
+        }
         oldest
     }
 
@@ -273,6 +283,9 @@ impl Engine {
         }
         for pod in self.queue.aside() {
             *waiting.entry(self.pods.get(pod).reason).or_insert(0) += 1;
+        }
+        for (reason, pods, _) in self.waiting_for_quota() {
+            *waiting.entry(reason).or_insert(0) += pods;
         }
         Summary {
             nodes: self.nodes.live(),
