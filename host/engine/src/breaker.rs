@@ -40,6 +40,12 @@ impl Breaker {
         {
             self.faults.pop_front();
         }
+        self.tripped()
+    }
+
+    /// Whether the policy has to go.
+    #[must_use]
+    pub fn tripped(&self) -> bool {
         self.consecutive >= CONSECUTIVE_MAX || self.faults.len() as u32 > WINDOW_FAULTS_MAX
     }
 

@@ -20,7 +20,7 @@ impl Engine {
     /// longest at the highest priority, then who has to yield. `false` when
     /// nothing can be decided now.
     pub fn decide_next(&mut self, out: &mut Output) -> bool {
-        if self.admit_next(out) {
+        if self.follow_up(out) || self.admit_next(out) {
             return true;
         }
         match (self.queue.head_key(), self.gangs.head_key()) {
@@ -86,8 +86,56 @@ impl Engine {
         true
     }
 
+    /// The row and devices that a pod would get now, or why none.
+    pub(crate) fn look(&mut self, slot: u32) -> Result<(u32, u16), Reason> {
+        let pod = self.pods.get(slot);
+        let class = pod.class;
+        let signature = Signature {
+            class,
+            generation: self.classes.generation(class),
+            priority: pod.spec.priority,
+            app: if self.set.reads_peers() { pod.app } else { 0 },
+        };
+        let mut tally = Tally::default();
+        self.sync_context(&mut tally);
+        let mut entry = self.cache.take(&signature);
+        let world = World {
+            nodes: &self.nodes,
+            classes: &self.classes,
+            peers: &self.peers,
+        };
+        let set = &mut self.set;
+        refresh(
+            &world,
+            set,
+            &mut self.scratch,
+            &mut entry,
+            &signature,
+            self.epoch,
+            &mut tally,
+        );
+        let mut top = std::mem::take(&mut self.scratch.top);
+        entry.top(&mut top);
+        let best = top.first().copied();
+        self.scratch.top = top;
+        let found = best.map(|row| {
+            let devices = place(
+                &world,
+                set,
+                &mut self.scratch,
+                &signature,
+                row,
+                &mut tally,
+            );
+            (row, devices)
+        });
+        let reason = self.reason(class, &entry);
+        self.cache.put(signature, entry, self.config.cache_bytes);
+        found.ok_or(reason)
+    }
+
     /// Gives the set the context as it is now; a new one voids the cache.
-    fn sync_context(&mut self, tally: &mut Tally) {
+    pub(crate) fn sync_context(&mut self, tally: &mut Tally) {
         let context = Arc::clone(self.context.current(&self.nodes));
         if context.version != self.context_seen {
             self.context_seen = context.version;
@@ -105,7 +153,7 @@ impl Engine {
     }
 
     /// The decision without its outcome.
-    fn record(&mut self, slot: u32, entry: &Entry, top: &[u32], tally: Tally) -> Decision {
+    pub(crate) fn record(&mut self, slot: u32, entry: &Entry, top: &[u32], tally: Tally) -> Decision {
         if tally.tripped {
             self.tripped = tally.faults.last().cloned();
         }
@@ -162,7 +210,7 @@ impl Engine {
             .map(|row| Arc::clone(&self.nodes.names[row as usize]))
     }
 
-    fn bind(
+    pub(crate) fn bind(
         &mut self,
         slot: u32,
         row: u32,
@@ -217,6 +265,7 @@ impl Engine {
             self.queue.set_aside(class, slot, self.now_ms);
         } else {
             self.queue.park(class, self.now_ms);
+            self.preemption.notice();
         }
         decision.outcome = Outcome::Unschedulable { reason };
     }
@@ -263,7 +312,7 @@ impl Engine {
 
     /// Takes a set out that a breaker tripped on, for the one before it if that
     /// is another, else for the built-in.
-    fn revert(&mut self, fault: model::decision::FaultNote, out: &mut Output) {
+    pub(crate) fn revert(&mut self, fault: model::decision::FaultNote, out: &mut Output) {
         let from = self.set.spec.revision;
         let to = match self.previous.take() {
             Some(previous) if previous.members.iter().all(|m| m.breaker.total() == 0) => previous,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use model::disruption::Terms;
+use model::disruption::{BucketSpec, Terms};
 use model::event::{Finish, Mode};
 use model::{Event, JobKind, JobSpec, NodeSpec, PodSpec, Reason};
 
@@ -13,7 +13,7 @@ use crate::budget::Budgets;
 use crate::cache::{CACHE_BYTES_MAX, ScoreCache};
 use crate::class::Classes;
 use crate::context::ContextKeeper;
-use crate::effect::{Effect, Key, Output, RequeueCause};
+use crate::effect::{Effect, Key, Output};
 use crate::error::EventError;
 use crate::filter::Filter;
 use crate::gang::Gangs;
@@ -36,6 +36,11 @@ pub struct Config {
     /// Work out who would win without each policy of a set of several. Costs a
     /// scan of all rows per policy and decision.
     pub leave_one_out: bool,
+    /// How long somebody waits before others are asked to yield, ms: scale-up
+    /// gets its chance first.
+    pub preempt_after_ms: u64,
+    /// Evictions that the system as a whole allows over time.
+    pub eviction_bucket: BucketSpec,
     /// Pods waiting at most; further ones are refused, so that a burst cannot
     /// eat the memory of the host.
     pub pending_max: usize,
@@ -46,6 +51,8 @@ impl Default for Config {
         Self {
             cache_bytes: CACHE_BYTES_MAX,
             leave_one_out: true,
+            preempt_after_ms: 10_000,
+            eviction_bucket: crate::budget::SYSTEM_BUCKET,
             pending_max: 200_000,
         }
     }
@@ -195,12 +202,16 @@ impl Engine {
             Event::JobDelete { id } => self.delete_job(&id, out)?,
             Event::PodFinished { name, how } => {
                 let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
+                self.now_ms = now_ms;
                 self.finish(slot, how, out);
             }
             Event::PodEvicted { name } => {
-                self.now_ms = now_ms;
                 let slot = self.pods.slot(&name).ok_or(EventError::UnknownPod(name))?;
-                self.pod_left(slot, out)?;
+                let before = std::mem::replace(&mut self.now_ms, now_ms);
+                if let Err(refused) = self.pod_left(slot, out) {
+                    self.now_ms = before;
+                    return Err(refused);
+                }
             }
             Event::PodCheckpointed { name } => {
                 let slot = self.pods.slot(&name);
@@ -232,12 +243,14 @@ impl Engine {
             }
             Event::ApproveEvictions { count } => {
                 self.budgets.approve(count);
+                self.gangs.wake_all();
                 out.changed.push(Key::Core);
             }
             Event::SetMode(mode) => {
                 self.context.set_mode(mode);
                 out.changed.push(Key::Core);
                 self.queue.wake_all();
+                self.gangs.wake_all();
             }
             Event::WorkloadProfile(profile) => {
                 self.context.set_profile(profile);
@@ -301,23 +314,16 @@ impl Engine {
         for slot in self.pods.on(row) {
             self.peers.add(self.pods.get(*slot).app, row, zone, by);
         }
+        for slot in &self.pods.promised {
+            let pod = self.pods.get(*slot);
+            if pod.next.is_some_and(|next| next.at.row == row) {
+                self.peers.add(pod.app, row, zone, by);
+            }
+        }
     }
 
     fn remove_node(&mut self, row: u32, out: &mut Output) {
-        let mut lost: Vec<u32> = self.pods.on(row).to_vec();
-        // Slots differ after a restart; arrival numbers do not.
-        lost.sort_by_key(|slot| self.pods.get(*slot).arrival);
-        for slot in lost {
-            self.release(slot);
-            let pod = self.pods.get_mut(slot);
-            pod.reason = Reason::PendingEvaluation;
-            out.effects.push(Effect::Requeue {
-                pod: Arc::clone(&pod.name),
-                cause: RequeueCause::NodeRemoved,
-            });
-            out.changed.push(Key::Pod(Arc::clone(&pod.name)));
-            self.enqueue(slot);
-        }
+        self.clear_node(row, out);
         out.changed
             .push(Key::Node(Arc::clone(&self.nodes.names[row as usize])));
         self.nodes.remove(row);
@@ -325,7 +331,13 @@ impl Engine {
 
     /// Wakes the parked classes that the row could now run.
     pub(crate) fn wake_for(&mut self, row: u32) {
-        if !self.queue.any_parked() || self.nodes.spec(row).is_none() {
+        if self.nodes.spec(row).is_none() {
+            return;
+        }
+        if self.gangs.any_parked() {
+            self.wake_gangs(row);
+        }
+        if !self.queue.any_parked() {
             return;
         }
         let mut parked = self.queue.classes_aside();
@@ -354,6 +366,15 @@ impl Engine {
                 && !self.pods.jobs.contains_key(job)
             {
                 return Err(EventError::UnknownJob(job.clone()));
+            }
+            if let Some(job) = &pod.job
+                && self.pods.jobs.get(job).is_some_and(|j| j.spec.gang.is_some())
+            {
+                return Err(EventError::Gang {
+                    job: job.clone(),
+                    problem: "its pods are made from its roles; submit single pods without it"
+                        .to_owned(),
+                });
             }
         }
         Ok(())
@@ -442,11 +463,15 @@ impl Engine {
         self.peers
             .add(app, at.row, self.nodes.zone[at.row as usize], 1);
         self.pods.get_mut(slot).next = Some(promise);
+        self.pods.promised.insert(slot);
+        self.pods.note_gang(slot);
     }
 
     /// The reverse of [`Self::promise`].
     pub(crate) fn unpromise(&mut self, slot: u32) -> Option<Promise> {
         let promise = self.pods.get_mut(slot).next.take()?;
+        self.pods.promised.remove(&slot);
+        self.pods.note_gang(slot);
         let at = promise.at;
         let (app, requests) = {
             let pod = self.pods.get(slot);
@@ -492,7 +517,8 @@ impl Engine {
             self.charge_quota(slot, -1);
             self.admission.stir();
         }
-        self.gone(slot, how, out);
+        self.plan_lost(slot, out);
+        let again = self.gone(slot, how);
         let Some(pod) = self.pods.remove(slot) else {
             return;
         };
@@ -512,7 +538,7 @@ impl Engine {
                 Finish::Failed | Finish::TimedOut => job.failed += 1,
                 Finish::Deleted => {}
             }
-            let over = job.pods.is_empty() && job.spec.kind == JobKind::Batch;
+            let over = job.pods.is_empty() && job.spec.kind == JobKind::Batch && !again;
             out.changed.push(Key::Job(Arc::from(id.as_str())));
             if over && how == Finish::Deleted {
                 self.pods.jobs.remove(id);
@@ -524,9 +550,14 @@ impl Engine {
         if let Some(row) = freed {
             self.wake_for(row);
         }
+        if again {
+            self.make_again(&pod, out);
+            return;
+        }
         // A service runs until it is deleted: who ends by itself is replaced.
         if let Some(id) = &pod.spec.job
             && how != Finish::Deleted
+            && pod.gang.is_none()
             && self.pods.jobs.get(id).is_some_and(|job| {
                 job.spec.kind == JobKind::Service && job.pods.len() < job.spec.replicas as usize
             })
@@ -561,6 +592,7 @@ impl Engine {
         if job.replicas > model::job::REPLICAS_MAX {
             return Err(EventError::TooManyReplicas(job.replicas));
         }
+        crate::gang::check(job)?;
         self.check_entry(job)?;
         if self.waiting() + job.replicas as usize > self.config.pending_max {
             return Err(EventError::QueueFull(self.config.pending_max));
@@ -599,6 +631,7 @@ impl Engine {
                 started_ms: None,
             },
         );
+        self.watch_gang(&id);
         for _ in 0..replicas {
             self.add_replica(&id, out);
         }
@@ -629,6 +662,13 @@ impl Engine {
             .ok_or_else(|| EventError::UnknownJob(id.to_owned()))?;
         if job.spec.kind != JobKind::Service {
             return Err(EventError::NotAService(id.to_owned()));
+        }
+        if job.spec.gang.is_some() {
+            return Err(EventError::Gang {
+                job: id.to_owned(),
+                problem: "the counts of its roles are its size; submit it anew with others"
+                    .to_owned(),
+            });
         }
         if replicas > model::job::REPLICAS_MAX {
             return Err(EventError::TooManyReplicas(replicas));
@@ -717,9 +757,11 @@ impl Engine {
             .get(id)
             .ok_or_else(|| EventError::UnknownJob(id.to_owned()))?;
         let pods: Vec<u32> = job.pods.iter().copied().collect();
+        self.gang_is_ending(id, true);
         for slot in pods {
             self.stop(slot, out);
         }
+        self.gang_is_ending(id, false);
         self.pods.jobs.remove(id);
         out.changed.push(Key::Job(Arc::from(id)));
         Ok(())
@@ -753,6 +795,7 @@ impl Engine {
         // out of the way of the new set's.
         self.cache.clear();
         self.queue.wake_all();
+        self.gangs.wake_all();
     }
 
     /// The active scoring set.
@@ -769,6 +812,9 @@ impl Engine {
 
     /// While held, the engine takes nothing away: no scale-down.
     pub fn set_hold(&mut self, hold: bool) {
+        if self.hold && !hold {
+            self.hold_ended();
+        }
         self.hold = hold;
     }
 

@@ -130,6 +130,18 @@ pub(crate) struct Job {
     pub(crate) started_ms: Option<u64>,
 }
 
+/// What comes due. Arrival numbers order what happens at one time, because slots
+/// differ after a restart.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    /// Pods that are leaving, as (when they count as gone, arrival, slot).
+    pub(crate) graces: BTreeSet<(u64, u64, u32)>,
+    /// Pods whose run time is limited, as (when it is over, arrival, slot).
+    pub(crate) limits: BTreeSet<(u64, u64, u32)>,
+    /// Gangs of which a member started, stopped or was asked to leave.
+    pub(crate) gangs: BTreeSet<Arc<str>>,
+}
+
 /// Pods by slot, jobs by id.
 #[derive(Debug, Default)]
 pub(crate) struct Pods {
@@ -141,11 +153,66 @@ pub(crate) struct Pods {
     pub(crate) jobs: BTreeMap<String, Job>,
     /// Finished batch jobs, oldest first.
     pub(crate) finished_jobs: VecDeque<String>,
+    /// Pods that have been promised a place.
+    pub(crate) promised: BTreeSet<u32>,
+    /// What comes due for pods that run.
+    pub(crate) timers: Timers,
+    /// By application id: pods that run and were not asked to leave.
+    available: Vec<u32>,
     live: usize,
     running: usize,
+    /// Running pods that may be stopped, by priority.
+    stoppable: BTreeMap<i32, u32>,
+    /// Running pods that may be moved.
+    movable: u32,
 }
 
 impl Pods {
+    /// Pods of an application that run and were not asked to leave.
+    pub(crate) fn available(&self, app: u32) -> u32 {
+        self.available.get(app as usize).copied().unwrap_or(0)
+    }
+
+    fn count_available(&mut self, app: u32, by: i32) {
+        let app = app as usize;
+        if self.available.len() <= app {
+            self.available.resize(app + 1, 0);
+        }
+        self.available[app] = self.available[app].saturating_add_signed(by);
+    }
+
+    /// Marks a running pod as asked to leave.
+    pub(crate) fn set_leaving(&mut self, slot: u32, leaving: Leaving) {
+        let pod = self.get_mut(slot);
+        if pod.at.is_none() || pod.leaving.is_some() {
+            return;
+        }
+        let app = pod.app;
+        pod.leaving = Some(leaving);
+        let deadline = (leaving.until_ms, pod.arrival, slot);
+        self.timers.graces.insert(deadline);
+        self.count_available(app, -1);
+        self.note_gang(slot);
+    }
+
+    /// A member of a gang starts, stops or leaves: its gang is looked at before
+    /// the next decision.
+    pub(crate) fn note_gang(&mut self, slot: u32) {
+        if let Some(gang) = self.get(slot).gang.clone() {
+            self.timers.gangs.insert(gang);
+        }
+    }
+
+    /// When a running pod will have run as long as it may.
+    fn runtime_end(&self, slot: u32) -> Option<(u64, u64, u32)> {
+        let pod = self.get(slot);
+        let at = pod.at?;
+        let job = self.jobs.get(pod.spec.job.as_ref()?)?;
+        let limit = job.spec.meta.runtime_limit_ms?;
+        let left = limit.saturating_sub(pod.progress.served_ms);
+        Some((at.since_ms.saturating_add(left), pod.arrival, slot))
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<u32> {
         self.index.get(name)
     }
@@ -202,6 +269,7 @@ impl Pods {
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Pod> {
         let pod = self.slots[slot as usize].take()?;
         self.index.remove(&pod.name);
+        self.promised.remove(&slot);
         if let Some(id) = &pod.spec.job
             && let Some(job) = self.jobs.get_mut(id)
         {
@@ -218,15 +286,66 @@ impl Pods {
             self.running_on.resize(row + 1, Vec::new());
         }
         self.running_on[row].push(slot);
-        self.get_mut(slot).at = Some(at);
+        let pod = self.get_mut(slot);
+        pod.at = Some(at);
+        let (app, stays) = (pod.app, pod.leaving.is_none());
+        if stays {
+            self.count_available(app, 1);
+        }
+        self.promised.remove(&slot);
+        if let Some(end) = self.runtime_end(slot) {
+            self.timers.limits.insert(end);
+        }
+        self.note_gang(slot);
         self.running += 1;
+        self.count_terms(slot, 1);
     }
 
     pub(crate) fn detach(&mut self, slot: u32) -> Option<Allocation> {
-        let at = self.get_mut(slot).at.take()?;
+        if let Some(end) = self.runtime_end(slot) {
+            self.timers.limits.remove(&end);
+        }
+        let pod = self.get_mut(slot);
+        let at = pod.at.take()?;
+        let (app, leaving) = (pod.app, pod.leaving.take());
+        let arrival = pod.arrival;
+        match leaving {
+            Some(l) => {
+                let deadline = (l.until_ms, arrival, slot);
+                self.timers.graces.remove(&deadline);
+            }
+            None => self.count_available(app, -1),
+        }
+        self.note_gang(slot);
         self.running_on[at.row as usize].retain(|s| *s != slot);
         self.running -= 1;
+        self.count_terms(slot, -1);
         Some(at)
+    }
+
+    fn count_terms(&mut self, slot: u32, by: i32) {
+        let pod = self.get(slot);
+        let (terms, priority) = (pod.terms, pod.spec.priority);
+        if terms.movable {
+            self.movable = self.movable.saturating_add_signed(by);
+        }
+        if terms.preemptible {
+            let count = self.stoppable.entry(priority).or_insert(0);
+            *count = count.saturating_add_signed(by);
+            if *count == 0 {
+                self.stoppable.remove(&priority);
+            }
+        }
+    }
+
+    /// Lowest priority among running pods that may be stopped.
+    pub(crate) fn lowest_priority(&self) -> Option<i32> {
+        self.stoppable.first_key_value().map(|(p, _)| *p)
+    }
+
+    /// Running pods that may be moved.
+    pub(crate) fn movable(&self) -> u32 {
+        self.movable
     }
 
     pub(crate) fn on(&self, row: u32) -> &[u32] {

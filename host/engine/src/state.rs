@@ -69,6 +69,10 @@ pub struct CoreState {
     pub evictions: Vec<(u64, u32)>,
     /// Evictions an operator has approved beyond the guard.
     pub evictions_approved: u32,
+    /// Tokens missing in the system's eviction bucket.
+    pub eviction_tokens_spent: u32,
+    /// Time up to which that is worked out, ms.
+    pub eviction_tokens_ms: u64,
 }
 
 /// A node and its row.
@@ -277,6 +281,8 @@ impl Engine {
             next_plan: self.preemption.next_plan,
             evictions: self.budgets.window(),
             evictions_approved: self.budgets.approved(),
+            eviction_tokens_spent: self.budgets.spent().0,
+            eviction_tokens_ms: self.budgets.spent().1,
         }
     }
 
@@ -391,6 +397,7 @@ impl Engine {
             engine.restore_pod(pod)?;
         }
         engine.restore_finished_jobs();
+        engine.restore_gangs();
         engine.check_quotas()?;
         for s in scaling {
             engine.scaling.restore(s);
@@ -425,7 +432,11 @@ impl Engine {
         }
         self.preemption.next_plan = core.next_plan.max(1);
         self.budgets
-            .restore_guard(core.evictions, core.evictions_approved);
+            .restore_guard(
+                core.evictions,
+                core.evictions_approved,
+                (core.eviction_tokens_spent, core.eviction_tokens_ms),
+            );
         let learned = core.learned.into_iter().map(|s| {
             let seen = Seen {
                 count: s.count,
@@ -477,6 +488,7 @@ impl Engine {
         if let Some((next, plan)) = pod.next {
             let at = self.allocation(&name, &next)?;
             self.promise(slot, Promise { at, plan });
+            self.preemption.restored_promise(plan, slot);
         }
         if let Some(bound) = pod.bound {
             let at = self.allocation(&name, &bound)?;
@@ -488,6 +500,7 @@ impl Engine {
                     until_ms,
                 };
                 self.restore_leaving(slot, leaving);
+                self.preemption.restored_wait(plan, slot);
             }
         } else if self.pods.get(slot).next.is_none() {
             self.enqueue(slot);
