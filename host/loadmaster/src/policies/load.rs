@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cluster::gangs::Order;
 use engine::builtin::{binpack::BuiltinBinpack, hpa::BuiltinHpa};
+use engine::port::admission::AdmissionPolicy;
 use engine::port::{AutoscalingPolicy, Description, ScoringPolicy};
 use engine::scaling::{AutoscalingSet, AutoscalingSetError};
 use engine::{ScoringSet, SetError};
@@ -52,6 +53,12 @@ pub enum LoadError {
     UnknownName {
         /// Kind.
         kind: PolicyKind,
+        /// Name.
+        name: String,
+    },
+    /// A built-in that is not behind the port that was asked for.
+    #[error("the built-in {name:?} orders the jobs of `replay gangs` and nothing else")]
+    OnlyReplay {
         /// Name.
         name: String,
     },
@@ -154,6 +161,7 @@ impl LoadError {
                 Some("`loadmaster inspect` prints the schema of a policy's settings".to_owned())
             }
             Self::File { .. } | Self::TooLarge { .. } | Self::Sandbox(_) => None,
+            Self::OnlyReplay { .. } => None,
             Self::Set(_) | Self::AutoscalingSet(_) => None,
         }
     }
@@ -448,6 +456,22 @@ impl Loaded {
             Made::Builtin(_) => Err(self.other_kind(PolicyKind::Autoscaling)),
             Made::Wasm(p) => p
                 .autoscaling(&self.asked.settings, self.limits)
+                .map_err(|e| self.not_started(e)),
+        }
+    }
+
+    /// A new admission instance.
+    ///
+    /// # Errors
+    /// A built-in, another kind, or it refuses its settings.
+    pub fn admission(&self) -> Result<Box<dyn AdmissionPolicy>, LoadError> {
+        match &self.made {
+            Made::Builtin(name) if self.asked.kind == PolicyKind::Admission => {
+                Err(LoadError::OnlyReplay { name: name.clone() })
+            }
+            Made::Builtin(_) => Err(self.other_kind(PolicyKind::Admission)),
+            Made::Wasm(p) => p
+                .admission(&self.asked.settings, self.limits)
                 .map_err(|e| self.not_started(e)),
         }
     }

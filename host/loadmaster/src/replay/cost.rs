@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use engine::port::admission::{AdmissionPolicy, Cycle, Patch, Review, Ruling, SortKey, Validation};
 use engine::port::{
     AutoscalingPolicy, Context, Cost, Description, PodRow, Rows, ScaleAnswer, ScaleRequest,
     ScoringPolicy,
@@ -48,6 +49,15 @@ impl Costs {
     /// An autoscaling policy that is measured.
     #[must_use]
     pub fn meter_scaling(&self, policy: Box<dyn AutoscalingPolicy>) -> Box<dyn AutoscalingPolicy> {
+        Box::new(Metered {
+            policy,
+            costs: self.clone(),
+        })
+    }
+
+    /// An admission policy that is measured.
+    #[must_use]
+    pub fn meter_admission(&self, policy: Box<dyn AdmissionPolicy>) -> Box<dyn AdmissionPolicy> {
         Box::new(Metered {
             policy,
             costs: self.clone(),
@@ -154,6 +164,41 @@ impl AutoscalingPolicy for Metered<Box<dyn AutoscalingPolicy>> {
         self.costs
             .add(since, answer.as_ref().map_or(0, |(_, cost)| cost.fuel));
         answer
+    }
+}
+
+impl Metered<Box<dyn AdmissionPolicy>> {
+    fn measured<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn AdmissionPolicy) -> Result<(T, Cost), PolicyFault>,
+    ) -> Result<(T, Cost), PolicyFault> {
+        let since = Instant::now();
+        let answer = call(&mut *self.policy);
+        self.costs
+            .add(since, answer.as_ref().map_or(0, |(_, cost)| cost.fuel));
+        answer
+    }
+}
+
+impl AdmissionPolicy for Metered<Box<dyn AdmissionPolicy>> {
+    fn description(&self) -> &Description {
+        self.policy.description()
+    }
+
+    fn validate(&mut self, review: &Review) -> Result<(Validation, Cost), PolicyFault> {
+        self.measured(|policy| policy.validate(review))
+    }
+
+    fn mutate(&mut self, review: &Review) -> Result<(Vec<Patch>, Cost), PolicyFault> {
+        self.measured(|policy| policy.mutate(review))
+    }
+
+    fn order(&mut self, cycle: &Cycle) -> Result<(Vec<SortKey>, Cost), PolicyFault> {
+        self.measured(|policy| policy.order(cycle))
+    }
+
+    fn admit(&mut self, cycle: &Cycle) -> Result<(Vec<Ruling>, Cost), PolicyFault> {
+        self.measured(|policy| policy.admit(cycle))
     }
 }
 
