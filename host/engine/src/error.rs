@@ -147,6 +147,9 @@ pub enum EventError {
     /// It has to run for this.
     #[error("pod {0:?} is not running")]
     NotRunning(String),
+    /// Only who was asked to leave is reported so.
+    #[error("pod {0:?} was not asked to leave; report its end as finished")]
+    NotLeaving(String),
     /// A budget, a guard or its own terms forbid it.
     #[error("pod {pod:?} was not evicted: {why}")]
     EvictRefused {

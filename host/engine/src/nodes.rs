@@ -316,6 +316,12 @@ impl Nodes {
         self.touch(row);
     }
 
+    /// Lets nobody onto a node that is about to be removed.
+    pub(crate) fn close(&mut self, row: u32) {
+        self.closed[row as usize] = true;
+        self.touch(row);
+    }
+
     pub(crate) fn set_failed(&mut self, row: u32, failed: bool) {
         self.failed[row as usize] = failed;
         self.refresh_closed(row);

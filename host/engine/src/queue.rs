@@ -54,6 +54,7 @@ struct Aside {
 }
 
 impl Queue {
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

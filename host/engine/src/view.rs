@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::plan::EvictCause;
 use model::quantity::GPU_MILLI;
 use model::{JobSpec, NodeSpec, PodSpec, Reason, Resources};
 
 use crate::engine::Engine;
 use crate::nodes::{SLOTS, slots_of};
-use crate::pods::Pod;
+use crate::pods::{Pod, Progress};
 
 /// A node as it is now.
 #[derive(Debug, Clone)]
@@ -37,6 +38,15 @@ pub enum PodState {
         /// Looked at again at the latest then; `None` while it is next in line.
         retry_at_ms: Option<u64>,
     },
+    /// Waits for a place that is being cleared for it and that nobody else gets.
+    Promised {
+        /// Node.
+        node: Arc<str>,
+        /// Device slots.
+        devices: Vec<u8>,
+        /// Plan that clears it.
+        plan: u64,
+    },
     /// On a node.
     Running {
         /// Node.
@@ -61,6 +71,25 @@ pub struct PodView<'a> {
     pub submitted_ms: u64,
     /// Latest decision about it.
     pub last_decision: Option<u64>,
+    /// Its quota pays for it; always true without a queue.
+    pub admitted: bool,
+    /// Asked to leave its place.
+    pub leaving: Option<LeavingView>,
+    /// Node and device slots that a running pod moves to.
+    pub next: Option<(Arc<str>, Vec<u8>)>,
+    /// What it has done so far.
+    pub progress: Progress,
+}
+
+/// Why and until when a running pod is asked to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeavingView {
+    /// Why.
+    pub cause: EvictCause,
+    /// Plan it leaves for, 0 for none.
+    pub plan: u64,
+    /// It counts as gone then, ms.
+    pub until_ms: u64,
 }
 
 /// A job as it is now.
@@ -128,6 +157,13 @@ impl Engine {
     }
 
     pub(crate) fn pod_state(&self, pod: &Pod) -> PodState {
+        if let (None, Some(next)) = (pod.at, pod.next) {
+            return PodState::Promised {
+                node: Arc::clone(&self.nodes.names[next.at.row as usize]),
+                devices: slots_of(next.at.devices).map(|s| s as u8).collect(),
+                plan: next.plan,
+            };
+        }
         match pod.at {
             Some(at) => PodState::Running {
                 node: Arc::clone(&self.nodes.names[at.row as usize]),
@@ -138,6 +174,10 @@ impl Engine {
             None if !pod.admitted => PodState::Waiting {
                 reason: self.reason_at_quota(pod.spec.job.as_deref()),
                 retry_at_ms: None,
+            },
+            None if pod.gang.is_some() => PodState::Waiting {
+                reason: pod.reason,
+                retry_at_ms: pod.gang.as_deref().and_then(|gang| self.gangs.retry_at(gang)),
             },
             None => {
                 let aside = self
@@ -173,6 +213,18 @@ impl Engine {
             state: self.pod_state(pod),
             submitted_ms: pod.submitted_ms,
             last_decision: pod.last_decision,
+            admitted: pod.admitted,
+            leaving: pod.leaving.map(|l| LeavingView {
+                cause: l.cause,
+                plan: l.plan,
+                until_ms: l.until_ms,
+            }),
+            next: pod.at.and(pod.next).map(|next| {
+                let devices = slots_of(next.at.devices).map(|s| s as u8);
+                let node = &self.nodes.names[next.at.row as usize];
+                (Arc::clone(node), devices.collect())
+            }),
+            progress: pod.progress,
         }
     }
 
@@ -220,7 +272,15 @@ impl Engine {
     /// Pods waiting.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.len() + self.pods_waiting_for_quota()
+        self.pods.live() - self.pods.running()
+    }
+
+    /// Admitted pods that wait outside of the queue: for their gang, or for a
+    /// place that they were promised.
+    fn waiting_elsewhere(&self) -> impl Iterator<Item = &Pod> {
+        let promised = self.pods.promised.iter().copied();
+        let slots = self.gangs.waiting().chain(promised);
+        slots.map(|slot| self.pods.get(slot)).filter(|p| p.at.is_none())
     }
 
     /// Pods running.
@@ -264,6 +324,12 @@ impl Engine {
                 .and_modify(|o| *o = pod.submitted_ms.min(*o))
                 .or_insert(pod.submitted_ms);
         }
+        for pod in self.waiting_elsewhere() {
+            oldest
+                .entry(pod.reason)
+                .and_modify(|o| *o = pod.submitted_ms.min(*o))
+                .or_insert(pod.submitted_ms);
+        }
         for (reason, _, first) in self.waiting_for_quota() {
             oldest
                 .entry(reason)
@@ -283,6 +349,9 @@ impl Engine {
         }
         for pod in self.queue.aside() {
             *waiting.entry(self.pods.get(pod).reason).or_insert(0) += 1;
+        }
+        for pod in self.waiting_elsewhere() {
+            *waiting.entry(pod.reason).or_insert(0) += 1;
         }
         for (reason, pods, _) in self.waiting_for_quota() {
             *waiting.entry(reason).or_insert(0) += pods;

@@ -22,6 +22,10 @@ struct RowLeft {
 /// A device that takes nothing, whatever is given back to it.
 const DEAD: i32 = i32::MIN / 2;
 
+/// Most pods that a row is said to hold: more than any gang has, and few enough
+/// that sums over all rows stay small.
+const CAPACITY_MAX: i64 = 4_096;
+
 /// A point to go back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(usize);
@@ -105,6 +109,52 @@ impl<'a> WhatIf<'a> {
         };
         need.requests.fits(&free)
             && (need.gpu.count == 0 || self.usable(class, row).count_ones() >= need.gpu.count)
+    }
+
+    /// What is left on a device: milli-GPU and MiB.
+    pub(crate) fn device(&self, row: u32, slot: usize) -> (i32, i32) {
+        let left = self.left(row);
+        (left.milli[slot], left.memory[slot])
+    }
+
+    /// Pods of the class that fit on what is left, if they come alone.
+    pub(crate) fn capacity(&self, class: u32, row: u32) -> u32 {
+        let need = self.classes.get(class);
+        let left = self.left(row);
+        let (r, f) = (&need.requests, &left.free);
+        let mut most = CAPACITY_MAX;
+        for (need, free) in [
+            (r.cpu_milli, f.cpu_milli),
+            (r.memory_mib, f.memory_mib),
+            (r.disk_mib, f.disk_mib),
+            (r.network_mbps, f.network_mbps),
+        ] {
+            if need > 0 {
+                most = most.min(free.max(0) / need);
+            } else if free < 0 {
+                // A negative remainder lets nobody in, as in `fits`.
+                most = 0;
+            }
+        }
+        if need.gpu.count > 0 {
+            let milli = need.gpu.milli.clamp(1, GPU_MILLI) as i32;
+            let share = |s: usize| {
+                let by_milli = left.milli[s].max(0) / milli;
+                match need.gpu.memory_mib as i32 {
+                    0 if left.memory[s] < 0 => 0,
+                    0 => by_milli,
+                    // A whole device takes all its memory along.
+                    memory => by_milli.min(left.memory[s].max(0) / memory),
+                }
+            };
+            let devices: i64 = if milli == GPU_MILLI as i32 {
+                (0..SLOTS).map(|s| i64::from(share(s).min(1))).sum()
+            } else {
+                (0..SLOTS).map(|s| i64::from(share(s))).sum()
+            };
+            most = most.min(devices / i64::from(need.gpu.count));
+        }
+        most as u32
     }
 
     /// Puts a pod of the class on the row, on devices chosen as the built-in

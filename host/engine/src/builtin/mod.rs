@@ -2,4 +2,5 @@
 //! answer when a policy faults, and the oracle in tests.
 
 pub mod binpack;
+pub(crate) mod gang;
 pub mod hpa;
