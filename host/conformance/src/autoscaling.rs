@@ -1,7 +1,7 @@
 //! The laws of the autoscaling kind.
 
 use engine::port::{
-    AutoscalingPolicy, Description, SCALE_STATE_BYTES_MAX, ScaleAnswer, ScaleRequest,
+    AutoscalingPolicy, SCALE_STATE_BYTES_MAX, ScaleAnswer, ScaleRequest,
 };
 use engine::scaling::DESIRED_MAX;
 use model::event::Mode;
@@ -11,7 +11,8 @@ use model::{PolicyFault, PolicyKind};
 use crate::FAULTS_MAX;
 use crate::case::{self, AutoscalingCase};
 use crate::describe;
-use crate::report::{Book, Broken, Law, Report};
+use crate::law::Law;
+use crate::report::{Book, Broken, Report};
 use crate::series;
 
 /// Makes a fresh, configured instance. The text is its settings; settings it
@@ -25,12 +26,14 @@ const STEPS: u64 = 4;
 /// Puts an autoscaling policy through every law on every case.
 pub fn check_autoscaling(make: &mut MakeAutoscaling<'_>) -> Report {
     let mut book = Book::default();
-    let Some(description) = introduce(make, &mut book) else {
+    let mut start = |s: &str| make(s).map(|p| p.description().clone());
+    let introduced = describe::introduce(PolicyKind::Autoscaling, &mut start, &mut book);
+    let Some((_, settings)) = introduced else {
         return book.report();
     };
     let mut kit = Kit {
         make,
-        settings: describe::default_settings(&description.settings_schema),
+        settings,
         book,
         faults: 0,
     };
@@ -39,38 +42,6 @@ pub fn check_autoscaling(make: &mut MakeAutoscaling<'_>) -> Report {
         kit.question(&questions, i);
     }
     kit.book.report()
-}
-
-/// As in `scoring`: describe and settings.
-fn introduce(make: &mut MakeAutoscaling<'_>, book: &mut Book) -> Option<Description> {
-    let first = match make("{}") {
-        Ok(first) => first.description().clone(),
-        Err(fault) => {
-            book.note(Law::Settings, "defaults", Err(fault.into()));
-            return None;
-        }
-    };
-    let again = |make: &mut MakeAutoscaling<'_>| -> Result<(), Broken> {
-        describe::check(&first, PolicyKind::Autoscaling)?;
-        let second = make("{}")?;
-        if *second.description() == first {
-            Ok(())
-        } else {
-            Err(Broken::Law(
-                "two instances describe themselves differently".to_owned(),
-            ))
-        }
-    };
-    let described = again(make);
-    let well = book.note(Law::Describe, "description", described);
-    let settings = describe::default_settings(&first.settings_schema);
-    let accepted = make(&settings).map(|_| ()).map_err(Broken::from);
-    let started = book.note(Law::Settings, "defaults", accepted);
-    for (case, bad) in describe::bad_settings(&first.settings_schema) {
-        let result = describe::refused(bad, make(bad));
-        book.note(Law::Settings, case, result);
-    }
-    (well && started).then_some(first)
 }
 
 /// A case with its series.

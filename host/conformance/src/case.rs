@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::report::Law;
+use crate::law::Law;
 
 const SCORING: &str = include_str!("../../../wit/v0.1.0/conformance/scoring.toml");
 const AUTOSCALING: &str = include_str!("../../../wit/v0.1.0/conformance/autoscaling.toml");

@@ -4,20 +4,67 @@ use engine::port::Description;
 use model::{PolicyFault, PolicyKind};
 use serde_json::Value;
 
-use crate::report::Broken;
+use crate::law::Law;
+use crate::report::{Book, Broken};
 
 /// A key no policy has.
 const UNKNOWN_KEY: &str = r#"{"x-conformance-no-such-setting":1}"#;
 
+/// Makes a fresh, configured instance and gives its description.
+type Start<'a> = dyn FnMut(&str) -> Result<Description, PolicyFault> + 'a;
+
+/// What holds for every kind: a policy describes itself in the contract's terms
+/// and takes settings as its schema says. Its description and the settings to run
+/// with, or nothing when nothing further can be asked.
+pub(crate) fn introduce(
+    kind: PolicyKind,
+    start: &mut Start<'_>,
+    book: &mut Book,
+) -> Option<(Description, String)> {
+    // The schema names the defaults, and only an instance knows the schema.
+    let first = match start("{}") {
+        Ok(first) => first,
+        Err(fault) => {
+            book.note(Law::Settings, "defaults", Err(fault.into()));
+            return None;
+        }
+    };
+    let described = twice_the_same(kind, &first, start);
+    let well = book.note(Law::Describe, "description", described);
+    let settings = default_settings(&first.settings_schema);
+    let accepted = start(&settings).map(drop).map_err(Broken::from);
+    let started = book.note(Law::Settings, "defaults", accepted);
+    for (case, bad) in bad_settings(&first.settings_schema) {
+        let result = refused(bad, start(bad));
+        book.note(Law::Settings, case, result);
+    }
+    (well && started).then_some((first, settings))
+}
+
+fn twice_the_same(
+    kind: PolicyKind,
+    first: &Description,
+    start: &mut Start<'_>,
+) -> Result<(), Broken> {
+    check(first, kind)?;
+    if start("{}")? == *first {
+        Ok(())
+    } else {
+        Err(Broken::Law(
+            "two instances describe themselves differently".to_owned(),
+        ))
+    }
+}
+
 /// Settings to run with: the schema's own default, or none.
-pub(crate) fn default_settings(schema: &str) -> String {
+fn default_settings(schema: &str) -> String {
     let schema: Option<Value> = serde_json::from_str(schema).ok();
     let default = schema.as_ref().and_then(|s| s.get("default"));
     default.map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
 /// The contract's terms for a description.
-pub(crate) fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
+fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
     let name = d.name.as_bytes();
     let letters = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
     let named =
@@ -63,7 +110,7 @@ pub(crate) fn check(d: &Description, kind: PolicyKind) -> Result<(), Broken> {
 }
 
 /// Settings that must be refused, each with the name of its case.
-pub(crate) fn bad_settings(schema: &str) -> Vec<(&'static str, &'static str)> {
+fn bad_settings(schema: &str) -> Vec<(&'static str, &'static str)> {
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let mut bad = vec![("not JSON", "{")];
     if schema.get("type") == Some(&Value::from("object")) {
@@ -76,7 +123,7 @@ pub(crate) fn bad_settings(schema: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 /// How settings that are wrong were taken.
-pub(crate) fn refused<T>(settings: &str, started: Result<T, PolicyFault>) -> Result<(), Broken> {
+fn refused<T>(settings: &str, started: Result<T, PolicyFault>) -> Result<(), Broken> {
     match started {
         Err(PolicyFault::Refused { .. }) => Ok(()),
         Err(fault) => Err(fault.into()),

@@ -1,24 +1,27 @@
 //! The contract's laws, checked on any policy behind the engine's ports.
 //!
-//! `case` reads the cases beside the WIT; `table` makes clusters of them,
-//! `series` load curves. `scoring` and `autoscaling` put a policy through the
-//! laws of its kind, after `describe` looked at what it says about itself;
-//! `described` stops there, for kinds without cases. A `report` says which law
-//! was kept on which case. Nothing here knows how a
-//! policy is run: a native one and a component are the same to it.
+//! `case` reads the cases beside the WIT. After `describe` looked at what a
+//! policy says about itself, the module of its kind puts it through the laws:
+//! `scoring` on clusters made by `table`, `autoscaling` on the curves of
+//! `series`, `admission` on reviews and cycles, `preemption` on questions of who
+//! yields. `law` names the laws, a `report` says which was kept on which case.
+//! Nothing here knows how a policy is run: a native one and a component are the
+//! same to it.
 
 mod autoscaling;
 mod case;
 mod describe;
 mod described;
+mod law;
 mod report;
 mod scoring;
 mod series;
 mod table;
 
 pub use autoscaling::{MakeAutoscaling, check_autoscaling};
+pub use law::Law;
 pub use described::{MakeDescription, check_described};
-pub use report::{Check, Law, Report, Verdict};
+pub use report::{Check, Report, Verdict};
 pub use scoring::{MakeScoring, check_scoring};
 
 /// Version of laws and cases together; part of every report.

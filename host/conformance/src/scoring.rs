@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::port::{Column, Context, Description, ScoringPolicy};
+use engine::port::{Column, Context, ScoringPolicy};
 use engine::{REFUSE, SCORE_MAX};
 use model::decision::ABSTAIN;
 use model::{PolicyFault, PolicyKind};
@@ -11,7 +11,8 @@ use model::{PolicyFault, PolicyKind};
 use crate::FAULTS_MAX;
 use crate::case::{self, ScoringCase};
 use crate::describe;
-use crate::report::{Book, Broken, Law, Report};
+use crate::law::Law;
+use crate::report::{Book, Broken, Report};
 use crate::table::{Question, Table, other_context};
 
 /// Makes a fresh, configured instance. The text is its settings; settings it
@@ -42,12 +43,14 @@ const COMPARING: [Law; 5] = [
 /// Puts a scoring policy through every law on every case.
 pub fn check_scoring(make: &mut MakeScoring<'_>) -> Report {
     let mut book = Book::default();
-    let Some(description) = introduce(make, &mut book) else {
+    let mut start = |s: &str| make(s).map(|p| p.description().clone());
+    let introduced = describe::introduce(PolicyKind::Scoring, &mut start, &mut book);
+    let Some((description, settings)) = introduced else {
         return book.report();
     };
     let mut kit = Kit {
         make,
-        settings: describe::default_settings(&description.settings_schema),
+        settings,
         columns: description.columns,
         book,
         faults: 0,
@@ -69,39 +72,6 @@ pub fn check_scoring(make: &mut MakeScoring<'_>) -> Report {
         }
     }
     kit.book.report()
-}
-
-/// Describe and settings. `None` when nothing further can be asked.
-fn introduce(make: &mut MakeScoring<'_>, book: &mut Book) -> Option<Description> {
-    // The schema names the defaults, and only an instance knows the schema.
-    let first = match make("{}") {
-        Ok(first) => first.description().clone(),
-        Err(fault) => {
-            book.note(Law::Settings, "defaults", Err(fault.into()));
-            return None;
-        }
-    };
-    let again = |make: &mut MakeScoring<'_>| -> Result<(), Broken> {
-        describe::check(&first, PolicyKind::Scoring)?;
-        let second = make("{}")?;
-        if *second.description() == first {
-            Ok(())
-        } else {
-            Err(Broken::Law(
-                "two instances describe themselves differently".to_owned(),
-            ))
-        }
-    };
-    let described = again(make);
-    let well = book.note(Law::Describe, "description", described);
-    let settings = describe::default_settings(&first.settings_schema);
-    let accepted = make(&settings).map(|_| ()).map_err(Broken::from);
-    let started = book.note(Law::Settings, "defaults", accepted);
-    for (case, bad) in describe::bad_settings(&first.settings_schema) {
-        let result = describe::refused(bad, make(bad));
-        book.note(Law::Settings, case, result);
-    }
-    (well && started).then_some(first)
 }
 
 struct Kit<'a, 'm> {
