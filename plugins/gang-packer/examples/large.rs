@@ -1,4 +1,4 @@
-//! What one decision costs natively on a full cluster of 1,000 nodes with 8 GPUs:
+//! What one decision costs natively on full clusters of nodes with 8 GPUs:
 //! `cargo run -p gang-packer --example large`.
 
 use std::hint::black_box;
@@ -8,7 +8,6 @@ use gang_packer::GangPacker;
 use loadmaster_sdk::preemption::{Answer, Native, Pod, WHAT_IF_COLUMNS, native};
 use loadmaster_sdk::testing::{World, cpu_pod, gpu_pod};
 
-const NODES: usize = 1_000;
 const RACK: usize = 20;
 const BLOCK: usize = 200;
 
@@ -17,16 +16,16 @@ const RUNS: usize = 5;
 
 /// Every device in use: a third of the nodes by one job each, a third by gangs of
 /// four nodes, a third by eight jobs with one device each.
-fn full(gangs: bool) -> World {
+fn full(nodes: usize, gangs: bool) -> World {
     let mut world = World {
         now: 10_000_000,
         ..World::default()
     };
-    for node in 0..NODES {
+    for node in 0..nodes {
         let rack = format!("b{:02}-r{:02}", node / BLOCK, node / RACK);
         world = world.machine(&rack, 128_000, 8);
     }
-    for node in 0..NODES {
+    for node in 0..nodes {
         let started = (node as u64 * 5_347_919) % 9_000_000;
         match node % 3 {
             0 => world = world.work(node, 0xff, 1).with(|w| w.started = started),
@@ -93,11 +92,14 @@ fn main() {
         priority: 9,
         ..cpu_pod(30_000, 0)
     };
-    for gangs in [false, true] {
-        let world = full(gangs);
+    for (nodes, gangs) in [(1_000, false), (1_000, true), (5_000, false), (5_000, true)] {
+        let world = full(nodes, gangs);
         let one = world.clone().role(worker, 64, 64);
         let two = world.clone().role(worker, 63, 63).role(driver, 4, 4);
-        let kind = if gangs { "groups" } else { "no groups" };
+        let kind = format!(
+            "{nodes} nodes, {}",
+            if gangs { "groups" } else { "no groups" }
+        );
         measure(
             &format!("64 x 8 GPUs, required block, {kind}"),
             &one.clone().required(2),

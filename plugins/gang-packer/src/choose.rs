@@ -397,7 +397,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             None => String::new(),
         };
         let stopped = if self.search.stopped() {
-            "; the search ended at its step limit, so a placement may exist"
+            "; the search ended at its step limit, so a plan may exist"
         } else {
             ""
         };

@@ -84,6 +84,11 @@ impl Search {
         self.now == 0
     }
 
+    /// Notes that a search outside placements ended early.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     /// Whether any search ended before it had tried everything.
     pub(crate) fn stopped(&self) -> bool {
         self.stopped

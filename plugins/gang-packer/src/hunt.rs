@@ -13,8 +13,12 @@ use crate::gang::{Role, Search};
 use crate::place::place;
 use crate::room::Room;
 
-/// Units up to which every set of them is tried: 1,024 sets at most.
+/// Units up to which every set of them is tried.
 const EXACT_UNITS_MAX: usize = 10;
+
+/// Sets tried in one domain: all of [`EXACT_UNITS_MAX`] units and their parts.
+/// With more units this is a last resort, where budgets led the other ways astray.
+const SETS_MAX: u32 = 1 << (EXACT_UNITS_MAX + 1);
 
 /// Units up to which the second way is tried, which looks at each of them: with
 /// several roles a look is a placement of the whole gang.
@@ -136,11 +140,13 @@ impl<'a> Hunt<'_, 'a> {
             self.cluster.rollback(mark);
             offer(found, self);
         }
-        if among.len() <= EXACT_UNITS_MAX {
+        let last_resort = best.is_none() && among.len() <= RETURN_UNITS_MAX;
+        if among.len() <= EXACT_UNITS_MAX || last_resort {
             let mut domain = self.copy(clean);
             let mut order = among.to_vec();
             order.sort_by_key(|u| (self.loss(*u), *u));
-            self.exact(&mut domain, &order, &mut Vec::new(), &mut best);
+            let mut sets = SETS_MAX;
+            self.exact(&mut domain, &order, &mut Vec::new(), &mut best, &mut sets);
             self.cluster.rollback(mark);
         }
         best.map(|(key, units)| (units, key))
@@ -378,7 +384,13 @@ impl<'a> Hunt<'_, 'a> {
         rest: &[u32],
         chosen: &mut Vec<u32>,
         best: &mut Option<(Key, Vec<u32>)>,
+        sets: &mut u32,
     ) {
+        if *sets == 0 {
+            self.search.stop();
+            return;
+        }
+        *sets -= 1;
         let key = self.key(chosen);
         if domain.taken.over() > 0 || best.as_ref().is_some_and(|(b, _)| key >= *b) {
             return;
@@ -394,9 +406,9 @@ impl<'a> Hunt<'_, 'a> {
         };
         self.evict(domain, unit);
         chosen.push(unit);
-        self.exact(domain, rest, chosen, best);
+        self.exact(domain, rest, chosen, best, sets);
         chosen.pop();
         self.restore(domain, unit);
-        self.exact(domain, rest, chosen, best);
+        self.exact(domain, rest, chosen, best, sets);
     }
 }

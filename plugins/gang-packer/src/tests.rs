@@ -148,7 +148,7 @@ fn backtracking_finds_what_the_first_fit_misses() {
     assert_eq!(plan(&world).placements.len(), 4);
     // Without steps it gives up, and says so.
     match ask_with(&world, r#"{"search-steps":1}"#) {
-        Answer::None(why) => assert!(why.ends_with("so a placement may exist"), "{why}"),
+        Answer::None(why) => assert!(why.ends_with("so a plan may exist"), "{why}"),
         other => panic!("{other:?}"),
     }
 }

@@ -42,6 +42,12 @@
 //! than it allows; the placements fit once victims and moves have left, and the
 //! moves fit beside them; each role has at least its min; one domain holds all
 //! placements. Tests also check that no victim could have stayed.
+//!
+//! Some of it no policy can see: selectors, disk, network and device memory of
+//! work that moves, and the memory that a share gives back on a device with
+//! neighbours. [`Cluster`] assumes nothing is given back, and that moved work uses
+//! as much of a device's memory as of its share; a host that refuses a move for
+//! one of these should not hold it against the policy.
 
 mod cluster;
 mod cost;
