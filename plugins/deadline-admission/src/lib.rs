@@ -15,8 +15,13 @@ use loadmaster_sdk::log;
 use loadmaster_sdk::quota::{Amount, QuotaTree};
 
 use crate::need::{Class, Need, seconds};
-use crate::plan::Plan;
+use crate::plan::{Plan, Slot};
 use crate::settings::Settings;
+
+/// Heads of a cycle that are looked at beyond now, those with the earliest
+/// deadlines. A try at every point in time costs more than a head's share of the
+/// fuel, and in a thousand waiting heads the last are not next.
+const PLANNED_AHEAD_MAX: usize = 128;
 
 /// The deadline policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +123,7 @@ impl DeadlineAdmission {
             rank(*a).cmp(&rank(*b))
         });
         let mut demand: Vec<Amount> = Vec::new();
-        let mut timed = true;
+        let (mut timed, mut ahead) = (true, 0);
         for i in order {
             let (head, need) = (&cycle.heads[i], &needs[i]);
             if timed && need.class == Class::Rest {
@@ -142,23 +147,25 @@ impl DeadlineAdmission {
             {
                 continue;
             }
-            let blocked = match plan.place(payer, &demand, need) {
-                Ok(slot) => {
-                    plan.reserve(payer, &demand, slot);
-                    rulings[i] = match slot.shape.pods {
-                        Some((pods, _)) => Ruling::AdmitPartial(vec![pods]),
-                        None => Ruling::Admit,
-                    };
-                    continue;
-                }
-                Err(blocked) => blocked,
+            let Some(full) = plan.in_the_way(payer, &demand, shape) else {
+                let start = cycle.now;
+                plan.reserve(payer, &demand, Slot { start, shape });
+                rulings[i] = match shape.pods {
+                    Some((pods, _)) => Ruling::AdmitPartial(vec![pods]),
+                    None => Ruling::Admit,
+                };
+                continue;
             };
-            let short = plan.shortages(blocked, payer, &demand, shape);
+            let short = plan.shortages(full, payer, &demand, shape);
             rulings[i] = Ruling::Wait(tree.shortage_list(short));
             let (Class::Timed, Some(deadline)) = (need.class, need.deadline) else {
                 continue;
             };
-            match blocked.later {
+            if ahead == PLANNED_AHEAD_MAX {
+                continue;
+            }
+            ahead += 1;
+            match plan.later(full, payer, &demand, need) {
                 Some(slot) => plan.reserve(payer, &demand, slot),
                 None if need.slack(cycle.now) < self.settings.hold_back_ms => {
                     plan.hold(payer, &demand, shape, deadline);

@@ -7,10 +7,15 @@ use loadmaster_sdk::quota::{Amount, QuotaTree, Usage};
 
 use crate::need::{Need, Shape};
 
-/// Points in time that are told apart. Every head is tried at each, so this
-/// bounds the work for one; an end that has no point of its own is taken to be
-/// at the next one, or never.
-const POINTS_MAX: usize = 16;
+/// Points in time that are told apart. Every head is tried at each: with more of
+/// them, a head of five resources in a tree of eight levels would need more than
+/// the 50,000 instructions that the host gives for one. An end that has no point
+/// of its own is taken to be at the next one, or never.
+const POINTS_MAX: usize = 10;
+
+/// So many are exact. Those after are a power of two milliseconds from now, so
+/// that few of them reach far and do not depend on who comes later.
+const POINTS_EXACT: usize = 7;
 
 struct Step {
     /// Until the next step's.
@@ -32,15 +37,6 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Slot {
     pub(crate) start: u64,
     pub(crate) shape: Shape,
-}
-
-/// Why a head cannot start now.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Blocked {
-    /// The first step that has no room for it.
-    step: usize,
-    /// A later start in time, if there is one.
-    pub(crate) later: Option<Slot>,
 }
 
 impl<'a> Plan<'a> {
@@ -68,52 +64,65 @@ impl<'a> Plan<'a> {
     }
 
     /// First step from `from` on, within the time of a run, that has no room.
-    fn full(&self, from: usize, payer: usize, demand: &[Amount], shape: Shape) -> Option<usize> {
+    fn full(
+        &mut self,
+        from: usize,
+        payer: usize,
+        demand: &[Amount],
+        shape: Shape,
+    ) -> Option<usize> {
+        let scaled = self.scaled(demand, shape);
         let start = self.steps[from].start;
         let end = shape.ms.map_or(u64::MAX, |ms| start.saturating_add(ms));
-        let within = |step: &Step| step.start == start || step.start < end;
-        let steps = self.steps[from..].iter().take_while(|s| within(s));
-        let full = |s: &Step| !self.tree.fits(&s.usage, payer, demand);
-        steps
-            .map(full)
-            .position(|full| full)
-            .map(|after| from + after)
+        let fits = |s: &Step| self.tree.fits(&s.usage, payer, &scaled);
+        // When all began by now, no later step is fuller than this one.
+        let many = if self.ahead { usize::MAX } else { 1 };
+        let within = |s: &&Step| s.start == start || s.start < end;
+        let mut steps = self.steps[from..].iter().take_while(within).take(many);
+        let full = steps.position(|s| !fits(s));
+        self.scratch = scaled;
+        full.map(|after| from + after)
     }
 
-    /// Whether the head can start now, and else when.
-    pub(crate) fn place(
+    /// The step that keeps a head from starting now; none if it can.
+    pub(crate) fn in_the_way(
         &mut self,
         payer: usize,
         demand: &[Amount],
+        shape: Shape,
+    ) -> Option<usize> {
+        self.full(0, payer, demand, shape)
+    }
+
+    /// The earliest start in time after a step that has no room.
+    pub(crate) fn later(
+        &mut self,
+        mut full: usize,
+        payer: usize,
+        demand: &[Amount],
         need: &Need,
-    ) -> Result<Slot, Blocked> {
-        let (mut from, mut blocked) = (0, None);
-        while from < self.steps.len() {
-            let start = self.steps[from].start;
-            let Some(shape) = need.shape(start) else {
-                break;
-            };
-            let scaled = self.scaled(demand, shape);
-            let full = self.full(from, payer, &scaled, shape);
-            self.scratch = scaled;
-            let slot = Slot { start, shape };
-            match (full, blocked) {
-                (None, None) => return Ok(slot),
-                (None, Some(step)) => {
-                    let later = Some(slot);
-                    return Err(Blocked { step, later });
-                }
-                // Whatever starts before the full step's end runs into it.
-                (Some(full), _) => {
-                    blocked = blocked.or(Some(full));
-                    from = full + 1;
-                }
+    ) -> Option<Slot> {
+        // Whatever starts before the end of a full step runs into it.
+        while let Some(step) = self.steps.get(full + 1) {
+            let start = step.start;
+            let shape = need.shape(start)?;
+            match self.full(full + 1, payer, demand, shape) {
+                Some(next) => full = next,
+                None => return Some(Slot { start, shape }),
             }
         }
-        Err(Blocked {
-            step: blocked.unwrap_or(0),
-            later: None,
-        })
+        None
+    }
+
+    /// A time for which there is a point, or may be one.
+    fn rounded(&self, at: u64) -> u64 {
+        let there = self.steps.iter().any(|s| s.start == at);
+        if there || self.steps.len() < POINTS_EXACT {
+            return at;
+        }
+        let now = self.steps[0].start;
+        let far = at.saturating_sub(now).checked_next_power_of_two();
+        now.saturating_add(far.unwrap_or(u64::MAX))
     }
 
     /// Index of the step that begins at this time, or of the next.
@@ -121,6 +130,7 @@ impl<'a> Plan<'a> {
         let Some(at) = at else {
             return self.steps.len();
         };
+        let at = self.rounded(at);
         let next = self.steps.partition_point(|s| s.start < at);
         let there = self.steps.get(next).is_some_and(|s| s.start == at);
         if next > 0 && !there && self.steps.len() < POINTS_MAX {
@@ -162,16 +172,16 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What is missing where, at the step that blocks.
+    /// What is missing where, at one step.
     pub(crate) fn shortages(
         &mut self,
-        blocked: Blocked,
+        step: usize,
         payer: usize,
         demand: &[Amount],
         shape: Shape,
     ) -> Vec<(usize, u32, i64)> {
         let scaled = self.scaled(demand, shape);
-        let usage = &self.steps[blocked.step].usage;
+        let usage = &self.steps[step].usage;
         let mut found = Vec::new();
         self.tree
             .shortages(usage, payer, &scaled, |node, resource, by| {

@@ -38,6 +38,9 @@ pub const CRITICAL: &str = "critical";
 /// zettabyte, and sums over a whole tree stay far from overflow.
 pub const AMOUNT_MAX: i64 = 1 << 50;
 
+/// Most that a sum over a tree counts to; sums of two never overflow.
+const USED_MAX: i64 = 1 << 60;
+
 /// Nodes × resources of one tree: 12 MiB of an instance's memory.
 pub const CELLS_MAX: usize = 1 << 18;
 
@@ -176,7 +179,10 @@ impl QuotaTree {
                 let mut used = used_below;
                 if let Some(line) = line {
                     cell.limited = true;
-                    cell.subtree = cell.subtree.saturating_add(bounded(line.nominal));
+                    cell.subtree = cell
+                        .subtree
+                        .saturating_add(bounded(line.nominal))
+                        .min(USED_MAX);
                     lending = lending.or(line.lending_limit.map(bounded));
                     used = used.max(bounded(line.used));
                 }
@@ -186,13 +192,13 @@ impl QuotaTree {
                     .and_then(|l| l.borrowing_limit)
                     .map_or(i64::MAX, |most| lent.saturating_add(bounded(most)));
                 // Pods that pay here directly are in `used`, but in no child's.
-                usage[at] = (used - used_below).saturating_add(charged);
+                usage[at] = (used - used_below + charged).min(USED_MAX);
                 let up = (usage[at] - cell.local).max(0);
                 if let Some(parent) = node.parent {
                     let to = parent as usize * width + r;
-                    self.cells[to].subtree = self.cells[to].subtree.saturating_add(lent);
-                    below[to].0 = below[to].0.saturating_add(used);
-                    below[to].1 = below[to].1.saturating_add(up);
+                    self.cells[to].subtree = (self.cells[to].subtree + lent).min(USED_MAX);
+                    below[to].0 = (below[to].0 + used).min(USED_MAX);
+                    below[to].1 = (below[to].1 + up).min(USED_MAX);
                 }
             }
         }
@@ -287,9 +293,26 @@ impl QuotaTree {
     /// Whether all of it fits at once.
     #[must_use]
     pub fn fits(&self, usage: &Usage, node: usize, demand: &[Amount]) -> bool {
-        demand
-            .iter()
-            .all(|d| self.room(usage, node, d.resource) >= d.amount)
+        demand.iter().all(|part| {
+            let (mut node, mut amount) = (node, bounded(part.amount));
+            // Only as far up as it is charged.
+            while amount > 0 {
+                let at = self.at(node, part.resource);
+                let (cell, used) = (&self.cells[at], usage.cells[at]);
+                let after = used + amount;
+                let parent = self.parents[node];
+                if parent == NONE {
+                    return after <= cell.subtree;
+                }
+                let charged = (after - cell.local).max(0);
+                amount = charged - (used - cell.local).max(0);
+                if amount > 0 && charged > cell.charged_max {
+                    return false;
+                }
+                node = parent as usize;
+            }
+            true
+        })
     }
 
     /// What of an additional amount would be charged to the node's parent.
@@ -297,22 +320,25 @@ impl QuotaTree {
     pub fn charged(&self, usage: &Usage, node: usize, resource: u32, amount: i64) -> i64 {
         let at = self.at(node, resource);
         let (local, used) = (self.cells[at].local, usage.cells[at]);
-        (used.saturating_add(amount) - local).max(0) - (used - local).max(0)
+        (used + bounded(amount) - local).max(0) - (used - local).max(0)
     }
 
     /// Adds a demand to a node and, beyond what is local, to those above. Does
     /// not ask whether it fits.
     pub fn charge(&self, usage: &mut Usage, node: usize, demand: &[Amount]) {
         for part in demand {
-            let (mut node, mut amount) = (node, part.amount);
-            loop {
-                let up = self.charged(usage, node, part.resource, amount);
+            let (mut node, mut amount) = (node, bounded(part.amount));
+            while amount > 0 {
                 let at = self.at(node, part.resource);
-                usage.cells[at] = usage.cells[at].saturating_add(amount);
-                match self.parent(node) {
-                    Some(parent) if up > 0 => (node, amount) = (parent, up),
-                    _ => break,
+                let (local, used) = (self.cells[at].local, usage.cells[at]);
+                let after = used + amount;
+                usage.cells[at] = after.min(USED_MAX);
+                amount = (after - local).max(0) - (used - local).max(0);
+                let parent = self.parents[node];
+                if parent == NONE {
+                    break;
                 }
+                node = parent as usize;
             }
         }
     }
