@@ -2,11 +2,11 @@
 
 use loadmaster_sdk::preemption::{
     Action, Answer, Case, Cluster, DeviceSet, Move, Placement, Plan, Pod, Taken, Units, Victim,
-    notice,
+    move_away, move_targets, notice,
 };
 
 use crate::scan::Scan;
-use crate::{Tuning, kube, moves};
+use crate::{Tuning, kube};
 
 /// Milliseconds of a second.
 const SECOND: u64 = 1_000;
@@ -137,7 +137,7 @@ impl<'d, 'a> Decision<'d, 'a> {
         let mut scan = Scan::new(&mut self.cluster, self.units, self.first, taken, true);
         let found = scan.each(&self.rows);
         let rows = found.len();
-        self.targets = moves::targets(&self.cluster);
+        self.targets = move_targets(&self.cluster);
         for found in found.into_iter().take(MOVE_ROWS_MAX) {
             let (budgeted, _, milli, victims, _) = found.key;
             let cost = vec![budgeted.into(), 0, milli, victims.into()];
@@ -196,7 +196,7 @@ impl<'d, 'a> Decision<'d, 'a> {
         gone.sort_unstable_by_key(|v| self.case.request.running.id[*v as usize]);
         let moving = self.case.request.action == Action::Consolidate;
         let moves: Vec<Move> = match moving {
-            true => moves::find(self.case, &mut self.cluster, &gone, &self.targets)?,
+            true => move_away(self.case, &mut self.cluster, &gone, &self.targets)?,
             false => Vec::new(),
         };
         let victims = if moving { &[] } else { gone.as_slice() };

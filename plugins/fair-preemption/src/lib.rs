@@ -1,14 +1,13 @@
 //! Says who yields to a pod, with the least work lost.
 //!
 //! `scan` looks at every row for the cheapest victims and `bound` tells which
-//! rows need no look; `kube` ranks as Kubernetes does. `moves` makes room by
-//! moving, `gang` serves gangs that may stand anywhere, `answer` makes the plan.
+//! rows need no look; `kube` ranks as Kubernetes does. `gang` serves gangs that may
+//! stand anywhere, `answer` makes the plan.
 
 mod answer;
 mod bound;
 mod gang;
 mod kube;
-mod moves;
 mod scan;
 
 #[cfg(test)]

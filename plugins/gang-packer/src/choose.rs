@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use loadmaster_sdk::preemption::{
-    Action, Answer, Case, Cluster, Constraint, Losses, Move, Placement, Plan, Rate, Units, Victim,
-    notice,
+    Action, Answer, Case, Cluster, Constraint, Losses, Placement, Plan, Rate, Units, Victim,
+    move_away, move_targets, notice,
 };
 
 use crate::Tuning;
@@ -264,7 +264,8 @@ impl<'p, 'a> Packing<'p, 'a> {
         }
         let moving = self.case.request.action == Action::Consolidate;
         let moves = if moving {
-            self.moves(&victims)?
+            let targets = move_targets(&self.cluster);
+            move_away(self.case, &mut self.cluster, &victims, &targets)?
         } else {
             Vec::new()
         };
@@ -333,40 +334,6 @@ impl<'p, 'a> Packing<'p, 'a> {
             grace: notice(self.case, v),
             reason,
         }
-    }
-
-    /// A new place for all that moves, largest first, on the fullest row that has
-    /// room; never on a row that something moves away from.
-    fn moves(&mut self, victims: &[u32]) -> Option<Vec<Move>> {
-        let running = &self.case.request.running;
-        let mut freed = vec![false; self.cluster.len()];
-        for victim in victims {
-            if let Some(row) = self.cluster.row_of(*victim as usize) {
-                freed[row] = true;
-            }
-        }
-        let mut targets: Vec<usize> = (0..freed.len()).filter(|row| !freed[*row]).collect();
-        targets.sort_by_cached_key(|row| (self.cluster.milli_sum(*row), self.cluster.id(*row)));
-        let mut order = victims.to_vec();
-        order.sort_by_cached_key(|victim| {
-            let pod = self.cluster.as_pod(*victim as usize);
-            let id = running.id[*victim as usize];
-            (Reverse((pod.gpu_request(), pod.cpu, pod.memory)), id)
-        });
-        let mut moves = Vec::new();
-        for victim in order {
-            let found = targets.iter().find_map(|row| {
-                let devices = self.cluster.try_move(victim as usize, *row)?;
-                Some((*row as u32, devices))
-            });
-            let (row, devices) = found?;
-            moves.push(Move {
-                id: running.id[victim as usize],
-                row,
-                slots: devices.iter().collect(),
-            });
-        }
-        Some(moves)
     }
 
     /// Why there is no plan, with the domain that comes closest.

@@ -3,7 +3,8 @@
 //! A policy gets one request with everything it may touch and answers with one
 //! plan. [`Case::cluster`] turns the request into a what-if state in which work
 //! can be evicted and pods placed, and everything undone again; `cluster` has
-//! it, `units` has who may be taken together, `cost` what taking them loses.
+//! it, `units` has who may be taken together, `cost` what taking them loses, `moves`
+//! finds new places for who moves.
 //!
 //! # What a host puts into a request
 //!
@@ -52,6 +53,7 @@
 mod cluster;
 mod cost;
 mod links;
+mod moves;
 mod units;
 
 #[cfg(test)]
@@ -64,6 +66,7 @@ pub use crate::view::Rows;
 pub use crate::{Column, Description};
 pub use cluster::{Cluster, Fit, Mark, WHAT_IF_COLUMNS};
 pub use cost::{Losses, Rate, notice};
+pub use moves::{move_away, move_targets};
 pub use units::{Taken, Unit, Units};
 pub use wit::{
     Action, Answer, Budget, Constraint, Demand, Domain, Move, Placement, Plan, Preemptor, Queue,

@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
-use loadmaster_sdk::preemption::{Case, Cluster, Move};
+use super::{Case, Cluster, Move};
 
 /// Rows in the order in which work moves to them: the fullest first.
-pub(crate) fn targets(cluster: &Cluster<'_>) -> Vec<u32> {
+#[must_use]
+pub fn move_targets(cluster: &Cluster<'_>) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..cluster.len() as u32).collect();
     rows.sort_by_cached_key(|row| {
         let row = *row as usize;
@@ -15,8 +16,9 @@ pub(crate) fn targets(cluster: &Cluster<'_>) -> Vec<u32> {
 }
 
 /// Moves all of them, largest first, each to the first target that has room and
-/// that nobody moves away from. None if one finds no place.
-pub(crate) fn find(
+/// that nobody moves away from. None if one finds no place; the cluster then holds
+/// a part of the moves, for the caller to roll back.
+pub fn move_away(
     case: &Case<'_>,
     cluster: &mut Cluster<'_>,
     victims: &[u32],
