@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{GpuRequest, Rejection, Resources};
+use model::{GpuRequest, PodSpec, Rejection, Resources};
 
 use crate::class::Class;
 use crate::engine::Engine;
@@ -100,11 +100,9 @@ impl Engine {
         } else {
             (Vec::new(), Vec::new())
         };
-        let ahead = self
-            .queue
-            .line(pod.class)
-            .take_while(|s| *s != slot)
-            .count() as u32;
+        // Who waits for quota or for its gang stands in another line.
+        let ahead = self.queue.line(pod.class).position(|s| s == slot);
+        let ahead = ahead.unwrap_or(0) as u32;
         Some(Why {
             pod: Arc::clone(&pod.name),
             state,
@@ -115,6 +113,28 @@ impl Engine {
             ahead: if waiting { ahead } else { 0 },
             last_decision: pod.last_decision,
         })
+    }
+
+    /// Where the nodes would go for a pod that is not there, and what would help.
+    pub fn fixes_for(&mut self, spec: &PodSpec) -> (Vec<NodeLine>, Vec<Fix>) {
+        let class = self.classes.join(spec);
+        let mut memo = MatchMemo::default();
+        let filter = Filter::new(&self.nodes, &self.classes, class);
+        let found = (
+            self.lines(&filter, &mut memo),
+            self.fixes(&filter, &mut memo, spec.priority),
+        );
+        self.classes.leave(class);
+        if self.classes.take_ids_freed() {
+            self.scratch.forget_matches();
+        }
+        found
+    }
+
+    /// When somebody who arrived then may first ask others to yield, ms.
+    #[must_use]
+    pub fn preempts_from(&self, submitted_ms: u64) -> u64 {
+        submitted_ms.saturating_add(self.config.preempt_after_ms)
     }
 
     fn lines(&self, filter: &Filter<'_>, memo: &mut MatchMemo) -> Vec<NodeLine> {
@@ -199,7 +219,7 @@ impl Engine {
 
     fn fixes(&self, filter: &Filter<'_>, memo: &mut MatchMemo, priority: i32) -> Vec<Fix> {
         let mut fixes = Vec::new();
-        let any = self.cheapest_eviction(filter, memo, i32::MAX);
+        let any = self.cheapest_eviction(filter, memo, i32::MAX, false);
         if let Some((row, pods)) = any {
             fixes.push(Fix::Wait {
                 node: Arc::clone(&self.nodes.names[row as usize]),
@@ -207,7 +227,7 @@ impl Engine {
             });
         }
         let lower = priority.checked_sub(1);
-        let victims = lower.and_then(|p| self.cheapest_eviction(filter, memo, p));
+        let victims = lower.and_then(|p| self.cheapest_eviction(filter, memo, p, true));
         if let Some((row, pods)) = victims {
             fixes.push(Fix::Preempt {
                 node: Arc::clone(&self.nodes.names[row as usize]),
@@ -223,7 +243,8 @@ impl Engine {
         fixes
     }
 
-    /// Fewest pods of at most this priority whose end makes room on one node.
+    /// Fewest pods of at most this priority whose end makes room on one node;
+    /// when they are `asked` to, only those that may be.
     /// Greedy per node: longest running first, which is who ends first when
     /// nothing else is known.
     fn cheapest_eviction(
@@ -231,6 +252,7 @@ impl Engine {
         filter: &Filter<'_>,
         memo: &mut MatchMemo,
         priority: i32,
+        asked: bool,
     ) -> Option<(u32, Vec<Arc<str>>)> {
         let mut best: Option<(usize, u32, Vec<u32>)> = None;
         for row in self.nodes.live_rows() {
@@ -244,7 +266,10 @@ impl Engine {
                 continue;
             }
             let mut pods: Vec<u32> = self.pods.on(row).to_vec();
-            pods.retain(|s| self.pods.get(*s).spec.priority <= priority);
+            pods.retain(|s| {
+                let pod = self.pods.get(*s);
+                pod.spec.priority <= priority && (!asked || pod.terms.preemptible)
+            });
             pods.sort_by_key(|s| self.pods.get(*s).at.map(|at| (at.since_ms, at.decision)));
             let limit = best.as_ref().map_or(usize::MAX, |(n, ..)| *n);
             if let Some(count) = self.evictions_needed(filter, row, &pods, limit) {

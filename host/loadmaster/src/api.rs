@@ -4,15 +4,18 @@
 //! the one list of routes: the router, the limits and the OpenAPI document come
 //! from it. `gate` takes a request through its limits and turns every failure
 //! into a problem; `request` and `respond` are what handlers work with. The
-//! handlers: `nodes`, `work` (jobs and pods), `decisions`, `policies`, `scaling`,
+//! handlers: `nodes`, `work` (jobs and pods), `why`, `named` (quotas, queues,
+//! budgets), `catalog`, `yielding` (gangs, plans, evictions), `decisions`, `policies`, `scaling`,
 //! `events` (the live stream), `map` (what the page reads) and `host` (health,
 //! metrics, guards, documents).
 
+mod catalog;
 mod decisions;
 mod events;
 mod gate;
 mod host;
 mod map;
+mod named;
 mod nodes;
 mod openapi;
 mod origin;
@@ -22,7 +25,9 @@ mod respond;
 mod scaling;
 pub mod server;
 mod table;
+mod why;
 mod work;
+mod yielding;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,9 @@
 //! What people type. `args` is the tree of verbs; each verb has a file.
 //!
 //! Verbs about a running host talk to it through `client`: `policy`, `node`,
-//! `work` (jobs and pods), `explain` (why and decisions), `scaling`, `cluster`.
+//! `work` (jobs and pods), `dry_run` (what would happen), `quota` (with queues and
+//! catalogues), `yielding` (gangs, plans, budgets), `explain` (why and decisions),
+//! `scaling`, `cluster`.
 //! `serve` is the host, with its `config`; `storage` looks after its directory;
 //! `demo` shows it all; `replay` and `inspect` need no host.
 //!
@@ -18,18 +20,21 @@ mod client;
 mod cluster;
 mod config;
 mod demo;
+mod dry_run;
 mod explain;
 mod input;
 mod inspect;
 mod node;
 mod policy;
 mod progress;
+mod quota;
 mod replay;
 mod scaling;
 mod serve;
 mod storage;
 mod work;
 mod yaml;
+mod yielding;
 
 use std::process::ExitCode;
 
@@ -79,6 +84,12 @@ fn run(cli: &Cli, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Node(verb) => node::run(verb, &host()?, out),
         Verb::Job(verb) => work::job(verb, &host()?, out),
         Verb::Pod(verb) => work::pod(verb, &host()?, out),
+        Verb::Quota(verb) => quota::quota(verb, &host()?, out),
+        Verb::Queue(verb) => quota::queue(verb, &host()?, out),
+        Verb::Catalog(verb) => quota::catalog(verb, &host()?, out),
+        Verb::Gang(verb) => yielding::gang(verb, &host()?, out),
+        Verb::Plan(verb) => yielding::plan(verb, &host()?, out),
+        Verb::Budget(verb) => yielding::budget(verb, &host()?, out),
         Verb::Scaling(verb) => scaling::run(verb, &host()?, out),
         Verb::Calendar(verb) => scaling::calendar(verb, &host()?, out),
         Verb::Status => cluster::status(&host()?, out),

@@ -114,7 +114,11 @@ pub enum Action {
         by: String,
         /// Why it is safe.
         reason: String,
+        /// Evictions beyond the guard against too many; `None` ends a hold.
+        count: Option<u32>,
     },
+    /// What would happen to a job. Changes nothing.
+    WhatIf(Box<model::JobSpec>),
 }
 
 /// Looks at the state just before the action; an error stops it.
@@ -181,6 +185,8 @@ pub struct Receipt {
     pub swap_us: Option<u64>,
     /// The upload was known already.
     pub known: bool,
+    /// What would happen, if that was asked.
+    pub what_if: Option<Arc<crate::wire::what_if::WhatIf>>,
 }
 
 /// An answer, kept for requests with a key.

@@ -3,7 +3,7 @@
 //! `quantity` reads amounts like `500m` and `16Gi` exactly, `time` reads and
 //! writes RFC 3339. `node`, `pod`, `job`, `quota` (with queues, budgets and
 //! catalogues), `scaling` and `policy` describe what people send, `limits` how large
-//! it may be; `decision`, `plan` and `view` what they get back; `problem` says no. `event`
+//! it may be; `decision`, `plan`, `view`, `usage`, `why` and `what_if` what they get back; `problem` says no. `event`
 //! and `object` are what the journal and the tree hold: JSON as well, because
 //! an audit must be able to read it without this program, and because a field
 //! can be added without a migration.
@@ -26,7 +26,10 @@ pub mod quantity;
 pub mod quota;
 pub mod scaling;
 pub mod time;
+pub mod usage;
 pub mod view;
+pub mod what_if;
+pub mod why;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

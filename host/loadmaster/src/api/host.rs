@@ -12,6 +12,7 @@ use super::{openapi, respond};
 use crate::daemon::{Action, Reply, Submission, View, metrics};
 use crate::wire::pod::Mode;
 use crate::wire::time::Time;
+use crate::wire::usage::Evictions;
 use crate::wire::view::{Approval, Guard, Page, Summary};
 use crate::wire::{Invalid, Problem, ProblemKind};
 
@@ -117,29 +118,84 @@ pub(crate) async fn set_mode(request: Request) -> Result<Response, Problem> {
     respond::perform(&request, submission).await
 }
 
+/// Most evictions approved at once; more is no guard.
+const APPROVE_MAX: u32 = 10_000;
+
+/// The guard against mass evictions.
+fn evictions(view: &View<'_>) -> Guard {
+    let guard = view.engine.guard_view();
+    let numbers = Evictions::from(&guard);
+    let reason = format!(
+        "{} of {} evictions in the last {}{}",
+        numbers.evicted,
+        numbers.limit,
+        numbers.window,
+        match numbers.approved {
+            0 => String::new(),
+            more => format!(", {more} more are approved"),
+        }
+    );
+    Guard {
+        id: "evictions".to_owned(),
+        active: guard.tripped_ms.is_some(),
+        reason,
+        prevents: "preempting, reclaiming and moving more pods".to_owned(),
+        evictions: Some(numbers),
+    }
+}
+
 fn hold(view: &View<'_>) -> Guard {
     Guard {
         id: "hold".to_owned(),
         active: view.hold.is_some(),
         reason: view.hold.unwrap_or("the state is trusted").to_owned(),
-        prevents: "scaling down, removing nodes and deleting jobs with running pods".to_owned(),
+        prevents: "scaling down, evicting, removing nodes and deleting jobs with running pods"
+            .to_owned(),
+        evictions: None,
     }
 }
 
 pub(crate) async fn guards(request: Request) -> Result<Response, Problem> {
-    let guard = request.app.daemon().read(hold).await?;
+    let guards = request.app.daemon();
+    let guards = guards.read(|v| vec![hold(v), evictions(v)]).await?;
     Ok(respond::list(&Page {
-        items: vec![guard],
+        items: guards,
         next_cursor: None,
     }))
 }
 
+fn unknown_guard(id: &str) -> Problem {
+    Problem::not_found(format!("guard {id:?}; guards are hold and evictions"))
+}
+
+pub(crate) async fn guard(request: Request) -> Result<Response, Problem> {
+    let id = request.param("id");
+    let wanted = id.clone();
+    let guards = request.app.daemon();
+    let guards = guards.read(move |v| [hold(v), evictions(v)].into_iter().find(|g| g.id == wanted));
+    Ok(respond::json(
+        &guards.await?.ok_or_else(|| unknown_guard(&id))?,
+    ))
+}
+
 pub(crate) async fn approve(request: Request) -> Result<Response, Problem> {
     let id = request.param("id");
-    if id != "hold" {
-        return Err(Problem::not_found(format!("guard {id:?}; guards are hold")));
+    if id != "hold" && id != "evictions" {
+        return Err(unknown_guard(&id));
     }
     let approval: Approval = request.json()?;
+    let count = match (id.as_str(), approval.count) {
+        ("hold", Some(_)) => {
+            let text = "is only for the guard evictions; a hold is let go as a whole";
+            return Err(Invalid::at("/count", text).into());
+        }
+        ("hold", None) => None,
+        (_, Some(count @ 1..=APPROVE_MAX)) => Some(count),
+        (_, _) => {
+            let text = format!("says how many pods more may be evicted, 1 to {APPROVE_MAX}");
+            return Err(Invalid::at("/count", text).into());
+        }
+    };
     for (pointer, text) in [("/by", &approval.by), ("/reason", &approval.reason)] {
         if text.trim().is_empty() {
             return Err(
@@ -150,8 +206,18 @@ pub(crate) async fn approve(request: Request) -> Result<Response, Problem> {
     let action = Action::Approve {
         by: approval.by,
         reason: approval.reason,
+        count,
     };
-    let submission = Submission::new(action, |v, _| Reply::json(200, &hold(v)));
+    let submission = Submission::new(action, move |v, _| {
+        Reply::json(
+            200,
+            &if count.is_some() {
+                evictions(v)
+            } else {
+                hold(v)
+            },
+        )
+    });
     respond::perform(&request, submission).await
 }
 

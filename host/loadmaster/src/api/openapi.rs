@@ -102,6 +102,12 @@ fn operation(route: &Route, types: &mut Vec<Type>) -> Value {
         "parameters": parameters(route),
         "responses": {route.status.to_string(): answer, "default": problem},
     });
+    if let Some(of) = route.dry {
+        operation["responses"]["200"] = json!({
+            "description": "What would happen; nothing was done",
+            "content": {"application/json": {"schema": reference(note(of))}},
+        });
+    }
     if let Some(body) = body {
         operation["requestBody"] = body;
     }

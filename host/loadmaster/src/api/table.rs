@@ -6,11 +6,15 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::request::Request;
-use super::{decisions, events, host, map, nodes, policies, scaling, work};
+use super::{
+    catalog, decisions, events, host, map, named, nodes, policies, scaling, why, work, yielding,
+};
 use crate::daemon::LiveEvent;
 use crate::page;
+use crate::wire::quota::{Budget, Entry, Queue, Quota};
 use crate::wire::view as v;
 use crate::wire::{decision as d, job as j, node as n, pod as p, policy as y, scaling as s};
+use crate::wire::{plan as l, usage as u, what_if as w, why as b};
 
 /// What a request competes with for places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub(crate) struct Route {
     pub(crate) body_bytes: usize,
     pub(crate) status: u16,
     pub(crate) answer: Answer,
+    /// Answered with 200 instead when nothing was to be done.
+    pub(crate) dry: Option<Type>,
 }
 
 /// JSON bodies: a node with all its links is 4 KiB.
@@ -99,6 +105,7 @@ macro_rules! route {
             body_bytes: BODY_BYTES,
             status: $status,
             answer: $answer,
+            dry: None,
         }
     };
 }
@@ -134,6 +141,14 @@ impl Route {
         }
     }
 
+    /// What a dry run answers.
+    fn also<T: ToSchema>(self) -> Self {
+        Self {
+            dry: Some(of::<T>()),
+            ..self
+        }
+    }
+
     fn asks(self, query: &'static [(&'static str, &'static str)]) -> Self {
         Self { query, ..self }
     }
@@ -152,7 +167,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(POST "/api/v1/nodes:batch" nodes::batch, Write, "Add or change many nodes, whatever they were", 200 One(of::<v::Applied>())).takes_many::<n::Node>(),
         // Jobs and pods.
         route!(GET "/api/v1/jobs" work::list_jobs, Read, "Jobs, by id", 200 Page(of::<v::JobView>())).asks(PAGING),
-        route!(POST "/api/v1/jobs" work::submit_job, Write, "Submit a job", 201 One(of::<v::JobView>())).takes::<j::Job>(),
+        route!(POST "/api/v1/jobs" work::submit_job, Write, "Submit a job; with dry_run the answer is what would happen (200)", 201 One(of::<v::JobView>())).takes::<j::Job>().asks(&[("dry_run", "true submits nothing and answers what would happen (schema WhatIf)")]).also::<w::WhatIf>(),
+        route!(GET "/api/v1/jobs/{id}/why" why::job, Read, "Why a job waits, and what would help", 200 One(of::<b::Why>())),
         route!(GET "/api/v1/jobs/{id}" work::get_job, Read, "A job with its pods", 200 One(of::<v::JobDetail>())),
         route!(DELETE "/api/v1/jobs/{id}" work::delete_job, Write, "Delete a job and stop its pods", 204 Nothing),
         route!(POST "/api/v1/jobs/{id}/scale" work::scale_job, Write, "Say how many pods a service should have", 200 One(of::<v::JobView>())).takes::<work::Scale>(),
@@ -166,8 +182,39 @@ pub(crate) fn routes() -> Vec<Route> {
         ]),
         route!(POST "/api/v1/pods" work::submit_pods, Write, "Submit one pod, or a list of pods", 201 Page(of::<v::Placed>())).takes_many::<p::Pod>(),
         route!(GET "/api/v1/pods/{name}" work::get_pod, Read, "A pod as it is now", 200 One(of::<v::PodView>())),
-        route!(GET "/api/v1/pods/{name}/why" work::why, Read, "Why a pod waits, and what would help", 200 One(of::<v::Why>())),
+        route!(GET "/api/v1/pods/{name}/why" why::pod, Read, "Why a pod waits, and what would help", 200 One(of::<b::Why>())),
         route!(POST "/api/v1/pods/{name}/finished" work::finished, Write, "A pod ended", 204 Nothing).may_take::<work::Finished>(),
+        route!(POST "/api/v1/pods/{name}/evict" yielding::evict, Write, "Ask a running pod to leave, within budgets and guards", 200 One(of::<v::PodView>())),
+        route!(POST "/api/v1/pods/{name}/evicted" yielding::evicted, Write, "A pod that was asked to leave has stopped (for agents)", 200 One(of::<v::PodView>())),
+        route!(POST "/api/v1/pods/{name}/checkpointed" yielding::checkpointed, Write, "A running pod has written a checkpoint (for agents)", 200 One(of::<v::PodView>())),
+        // Who may use how much.
+        route!(GET "/api/v1/quotas" named::list::<Quota>, Read, "Quotas as a tree, every node under its parent", 200 Page(of::<u::QuotaView>())),
+        route!(GET "/api/v1/quotas/{name}" named::get::<Quota>, Read, "A quota as it is now", 200 One(of::<u::QuotaView>())),
+        route!(PUT "/api/v1/quotas/{name}" named::put::<Quota>, Write, "Add a capacity group or cohort, or change it", 200 One(of::<u::QuotaView>())).takes::<Quota>(),
+        route!(DELETE "/api/v1/quotas/{name}" named::delete::<Quota>, Write, "Remove a quota that nobody uses", 204 Nothing),
+        route!(GET "/api/v1/queues" named::list::<Queue>, Read, "Queues, with the first that wait in each", 200 Page(of::<u::QueueView>())),
+        route!(GET "/api/v1/queues/{name}" named::get::<Queue>, Read, "A queue and who waits in it, in order", 200 One(of::<u::QueueView>())),
+        route!(PUT "/api/v1/queues/{name}" named::put::<Queue>, Write, "Add a queue or change it", 200 One(of::<u::QueueView>())).takes::<Queue>(),
+        route!(DELETE "/api/v1/queues/{name}" named::delete::<Queue>, Write, "Remove a queue that nobody uses", 204 Nothing),
+        route!(POST "/api/v1/queues/{name}/suspend" named::suspend, Write, "Admit nothing more from a queue", 200 One(of::<u::QueueView>())),
+        route!(POST "/api/v1/queues/{name}/resume" named::resume, Write, "Admit from a queue again", 200 One(of::<u::QueueView>())),
+        route!(GET "/api/v1/catalog" catalog::list, Read, "What is known of applications and images", 200 Page(of::<Entry>())).asks(&[
+            ("cursor", "next_cursor of the page before"),
+            ("limit", "objects on a page, up to 1000"),
+            ("catalog", "app or image"),
+        ]),
+        route!(POST "/api/v1/catalog" catalog::put, Write, "Add or replace one entry, or a list of entries", 200 One(of::<v::Applied>())).takes_many::<Entry>(),
+        route!(GET "/api/v1/catalog/{catalog}/{name}" catalog::get, Read, "One entry", 200 One(of::<Entry>())),
+        route!(DELETE "/api/v1/catalog/{catalog}/{name}" catalog::delete, Write, "Remove an entry", 204 Nothing),
+        // Who starts together, and who yields.
+        route!(GET "/api/v1/gangs" yielding::gangs, Read, "Gangs, by job", 200 Page(of::<u::GangView>())).asks(PAGING),
+        route!(GET "/api/v1/gangs/{id}" yielding::gang, Read, "A gang as it is now", 200 One(of::<u::GangView>())),
+        route!(GET "/api/v1/plans" yielding::plans, Read, "Who yields for whom: plans in progress, then the latest finished ones", 200 Page(of::<l::Plan>())).asks(&[("phase", "leaving, done or dissolved")]),
+        route!(GET "/api/v1/plans/{id}" yielding::plan, Read, "One plan", 200 One(of::<l::Plan>())),
+        route!(GET "/api/v1/budgets" named::list::<Budget>, Read, "Disruption budgets, with what they allow now", 200 Page(of::<u::BudgetView>())),
+        route!(GET "/api/v1/budgets/{name}" named::get::<Budget>, Read, "A disruption budget as it is now", 200 One(of::<u::BudgetView>())),
+        route!(PUT "/api/v1/budgets/{name}" named::put::<Budget>, Write, "Add a disruption budget or change it", 200 One(of::<u::BudgetView>())).takes::<Budget>(),
+        route!(DELETE "/api/v1/budgets/{name}" named::delete::<Budget>, Write, "Remove a disruption budget", 204 Nothing),
         // Decisions.
         route!(GET "/api/v1/decisions" decisions::list, Read, "Decisions, newest first", 200 Page(of::<d::Decision>())).asks(&[
             ("cursor", "next_cursor of the page before"),
@@ -198,6 +245,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(GET "/api/v1/mode" host::mode, Read, "Declared state of the cluster", 200 One(of::<host::ModeBody>())),
         route!(PUT "/api/v1/mode" host::set_mode, Write, "Declare the state of the cluster", 200 One(of::<host::ModeBody>())).takes::<host::ModeBody>(),
         route!(GET "/api/v1/guards" host::guards, Read, "What keeps the host from acting", 200 Page(of::<v::Guard>())),
+        route!(GET "/api/v1/guards/{id}" host::guard, Read, "One guard", 200 One(of::<v::Guard>())),
         route!(POST "/api/v1/guards/{id}/approve" host::approve, Write, "Let a guard go", 200 One(of::<v::Guard>())).takes::<v::Approval>(),
         route!(GET "/api/v1/events" events::stream, Watch, "What happens, live (server-sent events)", 200 One(of::<LiveEvent>())),
         route!(GET "/api/v1/map" map::map, Read, "Every node and GPU in columns, for the page", 200 One(of::<page::Map>())),

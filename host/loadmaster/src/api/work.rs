@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use engine::Engine;
+use engine::state::Object;
 use engine::view::PodState as EngineState;
+use engine::{Engine, Key};
 use model::event::Finish as ModelFinish;
 use model::{Event, JobSpec, PodSpec, Reason};
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ use super::request::{Request, segment};
 use super::respond;
 use crate::daemon::{Action, Reply, Submission};
 use crate::wire::job::Job;
+use crate::wire::plan::Patch;
 use crate::wire::pod::{Finish, Pod};
-use crate::wire::view::{JobDetail, JobView, Page, Placed, PodView, Why};
+use crate::wire::view::{JobDetail, JobView, Page, Placed, PodView};
 use crate::wire::{Invalid, Problem, ProblemKind};
 
 /// How a pod ended.
@@ -33,7 +35,7 @@ fn well() -> Finish {
 }
 
 /// The first `limit` by name after the cursor, without sorting everything.
-fn page<T>(
+pub(super) fn page<T>(
     all: impl Iterator<Item = (String, T)>,
     after: Option<&str>,
     limit: usize,
@@ -72,6 +74,13 @@ fn job(engine: &Engine, id: &str) -> Option<JobView> {
     engine.job(id).as_ref().map(Into::into)
 }
 
+fn patches(engine: &Engine, id: &str) -> Vec<Patch> {
+    match engine.export(&Key::Job(id.into())) {
+        Some(Object::Job(job)) => job.patches.iter().map(Into::into).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn unknown_job(id: &str) -> Problem {
     Problem::not_found(format!("job {id:?}"))
 }
@@ -93,14 +102,41 @@ pub(crate) async fn list_jobs(request: Request) -> Result<Response, Problem> {
 pub(crate) async fn submit_job(request: Request) -> Result<Response, Problem> {
     let job_body: Job = request.json()?;
     job_body.check_size()?;
+    let sent = job_body.clone();
     let spec: JobSpec = job_body.try_into()?;
+    // Both spellings: whoever asks for a dry run must not get a real one.
+    if request.flag("dry_run") || request.flag("dryRun") {
+        return what_if(&request, spec).await;
+    }
     let id = spec.id.clone();
     let action = Action::Events(vec![Event::JobSubmit(Box::new(spec))]);
     let submission = Submission::new(action, move |v, _| {
         let place = format!("/api/v1/jobs/{}", segment(&id));
         Reply::json(201, &job(v.engine, &id)).at(place)
     });
-    respond::perform(&request, submission).await
+    let answer = respond::perform(&request, submission).await;
+    answer.map_err(|problem| named(problem, &sent))
+}
+
+/// Findings of policies point into what was sent.
+fn named(problem: Problem, sent: &Job) -> Problem {
+    if problem.reason != ProblemKind::DeniedByPolicy.reason() {
+        return problem;
+    }
+    problem.with(|p| {
+        for error in &mut p.errors {
+            error.pointer = sent.pointer(&error.pointer);
+        }
+    })
+}
+
+/// Asks without doing: not for its key, which stands for the real thing.
+async fn what_if(request: &Request, spec: JobSpec) -> Result<Response, Problem> {
+    let submission = Submission::new(Action::WhatIf(Box::new(spec)), |_, receipt| {
+        Reply::json(200, &receipt.what_if.as_deref())
+    });
+    let (answer, _) = request.app.daemon().perform(submission).await?;
+    Ok(respond::reply(answer))
 }
 
 pub(crate) async fn get_job(request: Request) -> Result<Response, Problem> {
@@ -112,7 +148,8 @@ pub(crate) async fn get_job(request: Request) -> Result<Response, Problem> {
             .job_pods(&wanted)
             .map(|p| PodView::from(&p))
             .collect();
-        job(v.engine, &wanted).map(|job| JobDetail { job, pods })
+        let patches = patches(v.engine, &wanted);
+        job(v.engine, &wanted).map(|job| JobDetail { job, pods, patches })
     });
     Ok(respond::json(
         &found.await?.ok_or_else(|| unknown_job(&id))?,
@@ -195,6 +232,7 @@ pub(crate) async fn list_pods(request: Request) -> Result<Response, Problem> {
         let wanted = v.engine.pods().filter(|p| {
             let (waits, at, why) = match &p.state {
                 EngineState::Waiting { reason, .. } => (true, None, Some(*reason)),
+                EngineState::Promised { .. } => (true, None, Some(Reason::WaitingForPreemption)),
                 EngineState::Running { node, .. } => (false, Some(&**node), None),
             };
             phase
@@ -221,7 +259,7 @@ pub(crate) async fn list_pods(request: Request) -> Result<Response, Problem> {
     Ok(respond::list(&found.await?))
 }
 
-fn pod(engine: &Engine, name: &str) -> Option<PodView> {
+pub(super) fn pod(engine: &Engine, name: &str) -> Option<PodView> {
     engine.pod(name).as_ref().map(Into::into)
 }
 
@@ -286,18 +324,6 @@ pub(crate) async fn get_pod(request: Request) -> Result<Response, Problem> {
         .read(move |v| pod(v.engine, &wanted))
         .await?;
     Ok(respond::json(&found.ok_or_else(|| unknown_pod(&name))?))
-}
-
-pub(crate) async fn why(request: Request) -> Result<Response, Problem> {
-    let name = request.param("name");
-    let wanted = name.clone();
-    let found = request
-        .app
-        .daemon()
-        .read(move |v| v.engine.why(&wanted))
-        .await?;
-    let found = found.ok_or_else(|| unknown_pod(&name))?;
-    Ok(respond::list(&Why::from(found)))
 }
 
 pub(crate) async fn finished(request: Request) -> Result<Response, Problem> {

@@ -6,7 +6,10 @@ use clap_complete::Shell;
 
 use super::client::SERVER;
 use super::output::{Colour, Format};
-use super::{cluster, demo, explain, inspect, node, policy, replay, scaling, serve, storage, work};
+use super::{
+    cluster, demo, explain, inspect, node, policy, quota, replay, scaling, serve, storage, work,
+    yielding,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Cyan.on_default().bold())
@@ -75,7 +78,7 @@ pub enum Verb {
     /// Run a recorded trace through policies, side by side.
     #[command(subcommand, after_help = replay::EXAMPLES)]
     Replay(replay::Replay),
-    /// Why a pod waits, and what would let it run.
+    /// Why a pod or a job waits, and what would let it run.
     #[command(after_help = explain::WHY)]
     Why(explain::WhyOptions),
     /// Read decisions: score tables, and what decided them.
@@ -90,9 +93,27 @@ pub enum Verb {
     /// Submit, list, scale and delete jobs.
     #[command(subcommand, after_help = work::JOB)]
     Job(work::Job),
-    /// Submit, list and end pods.
+    /// Submit, list, evict and end pods.
     #[command(subcommand, after_help = work::POD)]
     Pod(work::Pod),
+    /// Who may use how much: capacity groups and cohorts.
+    #[command(subcommand, after_help = quota::QUOTA)]
+    Quota(quota::Quota),
+    /// Where jobs wait for quota.
+    #[command(subcommand, after_help = quota::QUEUE)]
+    Queue(quota::Queue),
+    /// What is known of applications and images.
+    #[command(subcommand, after_help = quota::CATALOG)]
+    Catalog(quota::Catalog),
+    /// Jobs whose pods start together or not at all.
+    #[command(subcommand, after_help = yielding::GANG)]
+    Gang(yielding::Gang),
+    /// Who yields for whom.
+    #[command(subcommand, after_help = yielding::PLAN)]
+    Plan(yielding::Plan),
+    /// How much of an application may be disrupted.
+    #[command(subcommand, after_help = yielding::BUDGET)]
+    Budget(yielding::Budget),
     /// Replicas over time.
     #[command(subcommand, after_help = scaling::EXAMPLES)]
     Scaling(scaling::Scaling),

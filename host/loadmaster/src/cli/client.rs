@@ -278,6 +278,8 @@ fn refused(status: u16, body: &[u8], retry_after: Option<&str>, server: &str) ->
     // A component that was judged and failed is a failed check.
     let exit = if problem.type_url.contains("policy-rejected") {
         Exit::Failed
+    } else if problem.type_url.contains("unjudged") {
+        Exit::PolicyFault
     } else {
         exit
     };

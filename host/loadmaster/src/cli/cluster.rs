@@ -28,9 +28,14 @@ const GUARD_LIST: &str = "\
 Examples:
   loadmaster guard list
   loadmaster guard list -o json";
+const GUARD_GET: &str = "\
+Examples:
+  loadmaster guard get evictions
+  loadmaster guard get hold -o json";
 const GUARD_APPROVE: &str = "\
 Examples:
   loadmaster guard approve hold --by ana --reason 'agents have reported'
+  loadmaster guard approve evictions --count 200 --by ana --reason 'draining rack 7'
   loadmaster guard approve hold --by ops --reason 'restored on purpose, OPS-9'";
 pub(super) const EVENTS: &str = "\
 Examples:
@@ -59,6 +64,12 @@ pub enum Guard {
     /// List guards.
     #[command(after_help = GUARD_LIST)]
     List,
+    /// Show one guard with its numbers.
+    #[command(after_help = GUARD_GET, visible_alias = "show")]
+    Get {
+        /// Id: hold or evictions
+        id: String,
+    },
     /// Let a guard go, after having looked.
     #[command(after_help = GUARD_APPROVE)]
     Approve {
@@ -70,6 +81,9 @@ pub enum Guard {
         /// Why it is safe
         #[arg(long)]
         reason: String,
+        /// For evictions: how many pods more may be evicted
+        #[arg(long, value_name = "N")]
+        count: Option<u32>,
     },
 }
 
@@ -153,9 +167,21 @@ pub fn mode(mode: Option<Mode>, client: &Client, out: &Out) -> Outcome {
 pub fn guard(verb: &Guard, client: &Client, out: &Out) -> Outcome {
     let values = match verb {
         Guard::List => client.items("/api/v1/guards")?,
-        Guard::Approve { id, by, reason } => {
+        Guard::Get { id } => {
+            let path = format!("/api/v1/guards/{}", segment(id));
+            vec![client.get(&path)?.value]
+        }
+        Guard::Approve {
+            id,
+            by,
+            reason,
+            count,
+        } => {
             let path = format!("/api/v1/guards/{}/approve", segment(id));
-            let body = json!({"by": by, "reason": reason});
+            let mut body = json!({"by": by, "reason": reason});
+            if let Some(count) = count {
+                body["count"] = json!(count);
+            }
             vec![client.change("POST", &path, None, Some(&body))?.value]
         }
     };
@@ -255,11 +281,41 @@ fn event_text(name: &str, data: &str, format: Format, style: Style) -> String {
             text("code"),
             text("message")
         ),
+        "admission" => format!(
+            "{}   {}   {}",
+            text("job"),
+            value["outcome"]["result"].as_str().unwrap_or("?"),
+            text("queue")
+        ),
+        "plan" => format!(
+            "{} {}   {} for {}   {} leave, {} move",
+            text("id"),
+            value["status"]["phase"].as_str().unwrap_or("?"),
+            text("action"),
+            text("preemptor"),
+            text("victims"),
+            text("moves")
+        ),
+        "evicting" => format!(
+            "{} on {}   {}   {} ms",
+            text("pod"),
+            text("node"),
+            text("cause"),
+            text("grace_ms")
+        ),
+        "guard-tripped" => style.bad(&text("why")),
+        "gang-timed-out" => text("job"),
+        "admission-stuck" => format!(
+            "{} since {}   {} refused",
+            style.bad(&text("policy")),
+            text("since"),
+            text("refused")
+        ),
         "approved" => format!("{} by {}", text("guard"), text("by")),
         "resync" => "events were missed; what is shown goes on from here".to_owned(),
         _ => data.to_owned(),
     };
     let time = text("at");
     let clock = time.get(11..23).unwrap_or("");
-    format!("{clock:<12} {name:<14} {what}\n")
+    format!("{clock:<12} {name:<15} {what}\n")
 }

@@ -5,18 +5,20 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::client::{Client, segment, typed};
-use super::failure::Outcome;
+use super::failure::{Exit, Outcome};
 use super::output::{Format, Out, Style};
 use super::table::Table;
 use crate::replay::summary::{duration, grouped};
 use crate::wire::decision::{Decision, Outcome as Result_};
 use crate::wire::time::Time;
-use crate::wire::view::{DecisionDetail, PodState, Why, WhyFix, WhyLine};
+use crate::wire::usage::GangState;
+use crate::wire::view::{DecisionDetail, PodState};
+use crate::wire::why::{Why, WhyFix, WhyLine};
 
 pub(super) const WHY: &str = "\
 Examples:
   loadmaster why train-llm-3
-  loadmaster why train-llm-3 -o json";
+  loadmaster why job/train-llm -o json";
 pub(super) const DECISION: &str = "\
 Examples:
   loadmaster decision list --pod train-llm-3
@@ -36,8 +38,8 @@ const LIST_ROWS: usize = 50;
 /// Options of `why`.
 #[derive(Debug, Args)]
 pub struct WhyOptions {
-    /// Name of a pod, with or without pod/ in front
-    pod: String,
+    /// Name of a pod or id of a job; pod/ or job/ in front says which
+    name: String,
 }
 
 /// Verbs about decisions.
@@ -69,11 +71,26 @@ pub enum DecisionVerb {
 /// # Errors
 /// The host refuses or does not answer.
 pub fn why(options: &WhyOptions, client: &Client, out: &Out) -> Outcome {
-    let name = options.pod.strip_prefix("pod/").unwrap_or(&options.pod);
-    let value = client
-        .get(&format!("/api/v1/pods/{}/why", segment(name)))?
-        .value;
+    let name = options.name.as_str();
+    let of = |kind: &str, name: &str| client.get(&format!("/api/v1/{kind}/{}/why", segment(name)));
+    let answer = match (name.strip_prefix("pod/"), name.strip_prefix("job/")) {
+        (Some(pod), _) => of("pods", pod)?,
+        (_, Some(job)) => of("jobs", job)?,
+        // Pods and jobs have names of their own kinds; a pod's is the longer one.
+        _ => match of("pods", name) {
+            Err(failure) if failure.exit == Exit::Failed => of("jobs", name).map_err(|other| {
+                if other.exit == Exit::Failed {
+                    failure
+                } else {
+                    other
+                }
+            })?,
+            answer => answer?,
+        },
+    };
+    let value = answer.value;
     let why: Why = typed(&value)?;
+    let name = &why.pod;
     let now = client.get("/api/v1/summary").ok();
     let now: Option<Time> = now.and_then(|a| typed(&a.value["now"]).ok());
     out.value(&value, name, |style| why_text(&why, now, style))
@@ -165,11 +182,17 @@ fn why_text(why: &Why, now: Option<Time>, style: Style) -> String {
                 age(*since)
             );
         }
-        PodState::Waiting { reason, .. } => reason,
+        PodState::Waiting { reason, .. } => reason.as_str(),
+        PodState::Promised { .. } => model::Reason::WaitingForPreemption.code(),
     };
     let head = format!("{} has been waiting{}", why.pod, age(why.submitted));
     let mut text = format!("{}   {}\n\n", style.bold(&head), style.bad(reason));
-    text += &funnel(why, style);
+    text += &quota_text(why, style);
+    text += &gang_text(why);
+    text += &preemption_text(why, style);
+    if !why.lines.is_empty() || why.quota.is_none() {
+        text += &funnel(&why.lines, style);
+    }
     if !why.fixes.is_empty() {
         text += &format!("\n  {}\n", style.bold("What would let it run"));
         for (at, fix) in why.fixes.iter().enumerate() {
@@ -193,14 +216,15 @@ fn why_text(why: &Why, now: Option<Time>, style: Style) -> String {
 }
 
 /// Counts that add up to the cluster, with names behind each.
-fn funnel(why: &Why, style: Style) -> String {
-    let width = grouped(why.nodes.into()).chars().count();
+pub(super) fn funnel(lines: &[WhyLine], style: Style) -> String {
+    let nodes: u32 = lines.iter().map(|l| l.count).sum();
+    let width = grouped(nodes.into()).chars().count();
     let number = |n: u32| format!("{:>width$}", grouped(n.into()));
-    let mut text = format!("    {} nodes\n", number(why.nodes));
-    let mut left = why.nodes;
-    let sentence = why.lines.iter().map(|l| l.text.chars().count()).max();
+    let mut text = format!("    {} nodes\n", number(nodes));
+    let mut left = nodes;
+    let sentence = lines.iter().map(|l| l.text.chars().count()).max();
     let sentence = sentence.unwrap_or(0);
-    for line in why.lines.iter().filter(|l| l.check != "Fits") {
+    for line in lines.iter().filter(|l| l.check != "Fits") {
         left = left.saturating_sub(line.count);
         let pad = sentence - line.text.chars().count();
         text += &format!(
@@ -211,7 +235,7 @@ fn funnel(why: &Why, style: Style) -> String {
             style.dim(&behind(line))
         );
     }
-    let fits = why.lines.iter().find(|l| l.check == "Fits");
+    let fits = lines.iter().find(|l| l.check == "Fits");
     let names = fits.map_or_else(String::new, |l| format!("   {}", style.dim(&behind(l))));
     text + &format!("  = {}   left{names}\n", number(left))
 }
@@ -229,7 +253,88 @@ fn behind(line: &WhyLine) -> String {
     }
 }
 
-fn fix_text(fix: &WhyFix) -> String {
+/// Which quota, which resource, short by how much, and who has it.
+fn quota_text(why: &Why, style: Style) -> String {
+    let Some(q) = &why.quota else {
+        return String::new();
+    };
+    let mut text = format!("  queue {} · paid by quota {}", q.queue, q.quota);
+    let needs = q.needs.text();
+    if !needs.is_empty() {
+        text += &format!(" · needs {needs}");
+    }
+    text.push('\n');
+    if let Some(finding) = &q.finding {
+        text += &format!("  {}: {}\n", style.bad(&finding.code), finding.message);
+    }
+    for s in &q.shortages {
+        text += &format!(
+            "  − {} {} short at quota {}\n",
+            s.short, s.resource, s.quota
+        );
+    }
+    if q.reclaiming {
+        text += "  others use what is its own, and are asked to give it back\n";
+    }
+    for b in &q.borrowers {
+        text += &format!("  {} uses {} beyond its own\n", b.queue, b.borrowed.text());
+    }
+    if q.ahead > 0 {
+        let jobs = if q.ahead == 1 { "job" } else { "jobs" };
+        text += &format!(
+            "  {} {jobs} before it in the queue\n",
+            grouped(q.ahead.into())
+        );
+    }
+    text
+}
+
+fn gang_text(why: &Why) -> String {
+    let Some(g) = &why.gang else {
+        return String::new();
+    };
+    let (min, count) = g
+        .roles
+        .iter()
+        .fold((0, 0), |(min, count), r| (min + r.min, count + r.count));
+    let mut text = format!(
+        "  gang {}: {min} of {count} members start together\n",
+        g.job
+    );
+    if let GangState::Waiting { why, .. } = &g.state
+        && !why.is_empty()
+    {
+        text += &format!("  {why}\n");
+    }
+    if let Some(at) = g.gives_up {
+        text += &format!("  given up at {at} if it has not started\n");
+    }
+    text
+}
+
+fn preemption_text(why: &Why, style: Style) -> String {
+    let Some(p) = &why.preemption else {
+        return String::new();
+    };
+    if let Some(plan) = &p.plan {
+        return format!(
+            "  plan {}: {}\n",
+            plan.id,
+            super::yielding::plan_text(plan, style)
+        );
+    }
+    let mut text = String::new();
+    if let Some(because) = &p.because {
+        let times = if p.attempts == 1 { "time" } else { "times" };
+        text += &format!(
+            "  nobody can be asked to yield: {because} (tried {} {times})\n",
+            p.attempts
+        );
+    }
+    text
+}
+
+pub(super) fn fix_text(fix: &WhyFix) -> String {
     let list = |pods: &[String]| {
         let shown: Vec<&str> = pods.iter().take(4).map(String::as_str).collect();
         let more = pods.len() - shown.len();
@@ -256,6 +361,28 @@ fn fix_text(fix: &WhyFix) -> String {
             format!("relax     without {what} it fits {where_} now")
         }
         WhyFix::Grow { like } => format!("grow      one more node like {like} would do"),
+        WhyFix::Leave { plan, pods, until } => {
+            format!("wait      plan {plan}: {} leave until {until}", list(pods))
+        }
+        WhyFix::Ask { at, because } => {
+            format!("wait      others are asked to yield at {at}: {because}")
+        }
+        WhyFix::Resume { queue } => format!("resume    loadmaster queue resume {queue}"),
+        WhyFix::Giveback { queue, borrowed } => {
+            format!(
+                "wait      until {queue} gives back some of {}",
+                borrowed.text()
+            )
+        }
+        WhyFix::Raise {
+            quota,
+            resource,
+            by,
+        } => format!("raise     quota {quota} by {by} {resource}"),
+        WhyFix::Spread { level } => format!(
+            "spread    its topology requires one {}; preferred would let it spread",
+            format!("{level:?}").to_lowercase()
+        ),
     }
 }
 

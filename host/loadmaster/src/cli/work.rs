@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{Client, segment, typed};
+use super::dry_run;
 use super::failure::{Exit, Failure, Outcome};
 use super::input;
 use super::output::Out;
@@ -18,7 +19,8 @@ Examples:
   loadmaster job show train";
 const JOB_SUBMIT: &str = "\
 Examples:
-  loadmaster job submit train.json
+  loadmaster job submit train.json --dry-run
+  loadmaster job submit -f train.json
   echo '{\"id\":\"train\",\"replicas\":4,\"template\":{\"requests\":{\"cpu\":\"8\"},\"gpu\":{\"count\":2}}}' | loadmaster job submit -";
 const JOB_LIST: &str = "\
 Examples:
@@ -52,6 +54,18 @@ const POD_SHOW: &str = "\
 Examples:
   loadmaster pod show train-0
   loadmaster pod show train-0 -o json";
+const POD_EVICT: &str = "\
+Examples:
+  loadmaster pod evict train-0
+  loadmaster pod evict train-0 -o json";
+const POD_EVICTED: &str = "\
+Examples:
+  loadmaster pod evicted train-0
+  loadmaster pod evicted train-0 -o json";
+const POD_CHECKPOINT: &str = "\
+Examples:
+  loadmaster pod checkpoint train-0
+  loadmaster pod checkpoint train-0 -o json";
 const POD_FINISH: &str = "\
 Examples:
   loadmaster pod finish train-0
@@ -64,7 +78,15 @@ pub enum Job {
     #[command(after_help = JOB_SUBMIT)]
     Submit {
         /// JSON (or .toml): one job or a list; - reads the standard input
-        file: PathBuf,
+        #[arg(required_unless_present = "from", conflicts_with = "from")]
+        file: Option<PathBuf>,
+        /// The same, named
+        #[arg(short = 'f', long = "file", value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// Only say what would happen: at the door, to its quota, where its pods
+        /// would start, and who would have to yield
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List jobs.
     #[command(after_help = JOB_LIST)]
@@ -131,6 +153,24 @@ pub enum Pod {
         /// Name
         name: String,
     },
+    /// Ask a running pod to leave, within budgets and guards; it waits again.
+    #[command(after_help = POD_EVICT)]
+    Evict {
+        /// Name
+        name: String,
+    },
+    /// Report that a pod that was asked to leave has stopped (for agents).
+    #[command(after_help = POD_EVICTED)]
+    Evicted {
+        /// Name
+        name: String,
+    },
+    /// Report that a running pod has written a checkpoint (for agents).
+    #[command(after_help = POD_CHECKPOINT)]
+    Checkpoint {
+        /// Name
+        name: String,
+    },
     /// Report that a pod ended; what it held is free again.
     #[command(after_help = POD_FINISH)]
     Finish {
@@ -161,6 +201,19 @@ pub enum How {
     Failed,
     /// Deleted by its owner.
     Deleted,
+    /// Stopped because its job ran longer than it may.
+    TimedOut,
+}
+
+impl How {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Deleted => "deleted",
+            Self::TimedOut => "timed-out",
+        }
+    }
 }
 
 /// Does it.
@@ -170,9 +223,19 @@ pub enum How {
 pub fn job(verb: &Job, client: &Client, out: &Out) -> Outcome {
     let path = |id: &str| format!("/api/v1/jobs/{}", segment(id));
     match verb {
-        Job::Submit { file } => {
+        Job::Submit {
+            file,
+            from,
+            dry_run,
+        } => {
+            let file = file.as_ref().or(from.as_ref());
+            let file = file.ok_or_else(|| Failure::new(Exit::Usage, "no file was given"))?;
+            let wanted = input::several(input::read(file)?);
+            if *dry_run {
+                return dry_run::run(&wanted, client, out);
+            }
             let mut made = Vec::new();
-            for job in input::several(input::read(file)?) {
+            for job in wanted {
                 made.push(
                     client
                         .change("POST", "/api/v1/jobs", None, Some(&job))?
@@ -184,7 +247,7 @@ pub fn job(verb: &Job, client: &Client, out: &Out) -> Outcome {
                 && let Some(id) = one["id"].as_str()
                 && one["waiting"].as_u64().unwrap_or(0) > 0
             {
-                out.next(&format!("loadmaster why {id}-0"));
+                out.next(&format!("loadmaster why {id}"));
             }
             Ok(())
         }
@@ -194,8 +257,13 @@ pub fn job(verb: &Job, client: &Client, out: &Out) -> Outcome {
             let detail: JobDetail = typed(&value)?;
             out.value(&value, id, |style| {
                 let j = &detail.job;
+                let changed: String = detail
+                    .patches
+                    .iter()
+                    .map(|p| format!("  {}\n", dry_run::patch_text(p)))
+                    .collect();
                 format!(
-                    "{}   {}\n  {} wanted · {} running · {} waiting · {} succeeded · {} failed\n\n{}",
+                    "{}   {}\n  {} wanted · {} running · {} waiting · {} succeeded · {} failed\n{changed}\n{}",
                     style.bold(&j.id),
                     j.phase,
                     j.spec.replicas.unwrap_or(0),
@@ -315,10 +383,11 @@ pub fn pod(verb: &Pod, client: &Client, out: &Out) -> Outcome {
             let view: PodView = typed(&value)?;
             out.value(&value, name, |style| {
                 format!(
-                    "{}\n  {}\n  asks for {}\n",
+                    "{}\n  {}\n  asks for {}\n{}",
                     style.bold(name),
-                    state(&view.state),
-                    asks(&view)
+                    state_of(&view),
+                    asks(&view),
+                    progress(&view)
                 )
             })?;
             if matches!(view.state, PodState::Waiting { .. }) {
@@ -326,8 +395,17 @@ pub fn pod(verb: &Pod, client: &Client, out: &Out) -> Outcome {
             }
             Ok(())
         }
+        Pod::Evict { name } => told(name, "evict", "is asked to leave", client, out),
+        Pod::Evicted { name } => told(name, "evicted", "has left", client, out),
+        Pod::Checkpoint { name } => told(
+            name,
+            "checkpointed",
+            "has written a checkpoint",
+            client,
+            out,
+        ),
         Pod::Finish { name, how } => {
-            let body = json!({"how": format!("{how:?}").to_lowercase()});
+            let body = json!({"how": how.name()});
             client.change(
                 "POST",
                 &format!("{}/finished", path(name)),
@@ -337,6 +415,30 @@ pub fn pod(verb: &Pod, client: &Client, out: &Out) -> Outcome {
             out.note(&format!("{name} has ended; what it held is free"));
             Ok(())
         }
+    }
+}
+
+fn told(name: &str, verb: &str, done: &str, client: &Client, out: &Out) -> Outcome {
+    let url = format!("/api/v1/pods/{}/{verb}", segment(name));
+    let value = client.change::<Value>("POST", &url, None, None)?.value;
+    let view: PodView = typed(&value)?;
+    out.value(&value, name, |style| {
+        format!("{} {}\n", style.bold(name), state_of(&view))
+    })?;
+    out.note(&format!("{name} {done}"));
+    Ok(())
+}
+
+/// Where it is, and until when if it has to leave.
+fn state_of(view: &PodView) -> String {
+    match &view.leaving {
+        Some(l) => format!(
+            "{}, leaving until {} ({})",
+            state(&view.state),
+            l.until,
+            l.cause
+        ),
+        None => state(&view.state),
     }
 }
 
@@ -383,6 +485,9 @@ fn pod_table(views: &[PodView]) -> Table {
 fn state(state: &PodState) -> String {
     match state {
         PodState::Waiting { reason, .. } => format!("waiting: {reason}"),
+        PodState::Promised { node, plan, .. } => {
+            format!("waiting: promised a place on {node} by plan {plan}")
+        }
         PodState::Running { node, devices, .. } if devices.is_empty() => {
             format!("running on {node}")
         }
@@ -391,6 +496,20 @@ fn state(state: &PodState) -> String {
             format!("running on {node} [{}]", slots.join(" "))
         }
     }
+}
+
+fn progress(view: &PodView) -> String {
+    let Some(p) = view.progress else {
+        return String::new();
+    };
+    let mut text = format!(
+        "  evicted {} times, {} of work kept, {} lost",
+        p.evictions, p.served, p.lost
+    );
+    if let Some(at) = p.checkpoint {
+        text += &format!(", checkpoint at {at}");
+    }
+    text + "\n"
 }
 
 fn asks(view: &PodView) -> String {

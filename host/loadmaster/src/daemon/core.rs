@@ -19,6 +19,7 @@ use super::recent::Recent;
 use super::sets;
 use super::{Action, Clock, Idempotency, Receipt, Reply, Submission};
 use crate::wire::time::Time;
+use crate::wire::what_if::WhatIf;
 use crate::wire::{self, Problem, ProblemKind};
 
 /// Changes of one group: one fdatasync for all. More would make the first wait
@@ -317,19 +318,57 @@ impl Core {
                     None
                 })
             }
-            Action::Approve { by, reason } => self.approve(by, reason),
+            Action::Approve { by, reason, count } => self.approve(by, reason, count),
+            Action::WhatIf(job) => Ok(self.what_if(&job)),
         }
     }
 
-    fn approve(&mut self, by: String, reason: String) -> Result<Receipt, Problem> {
+    /// Asks the engine, and why the first pod that would wait does.
+    fn what_if(&mut self, job: &model::JobSpec) -> Receipt {
+        let answer = self.engine.what_if(job);
+        let waits = |p: &engine::PodOutcome| matches!(p, engine::PodOutcome::Waiting { .. });
+        let (lines, fixes) = match (&answer.admitted, answer.pods.iter().position(waits)) {
+            (Ok(job), Some(at)) => self.engine.fixes_for(&job.pod(at as u32)),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let what_if = WhatIf::new(
+            &answer,
+            lines.into_iter().map(Into::into).collect(),
+            fixes.into_iter().map(Into::into).collect(),
+        );
+        Receipt {
+            what_if: Some(Arc::new(what_if)),
+            ..Receipt::default()
+        }
+    }
+
+    fn approve(
+        &mut self,
+        by: String,
+        reason: String,
+        count: Option<u32>,
+    ) -> Result<Receipt, Problem> {
+        let approval = crate::wire::view::Approval {
+            by: by.clone(),
+            reason: reason.clone(),
+            count,
+        };
+        if let Some(count) = count {
+            self.book.approval(&approval);
+            self.changes.push(Change::Approved {
+                guard: "evictions".to_owned(),
+                by,
+            });
+            let mut receipt = Receipt::default();
+            let event = Event::ApproveEvictions { count };
+            self.step((self.clock)(), event, &mut receipt)?;
+            return Ok(receipt);
+        }
         if self.hold.is_none() {
             let text = "the host is not on hold";
             return Err(Problem::new(ProblemKind::Conflict, text));
         }
-        self.book.approval(&crate::wire::view::Approval {
-            by: by.clone(),
-            reason,
-        });
+        self.book.approval(&approval);
         self.changes.push(Change::Approved {
             guard: "hold".to_owned(),
             by,

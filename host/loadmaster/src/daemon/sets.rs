@@ -15,7 +15,9 @@ use crate::wire::Problem;
 pub(crate) fn active(engine: &Engine, kind: PolicyKind) -> &PolicySetSpec {
     match kind {
         PolicyKind::Scoring => &engine.scoring().spec,
-        _ => &engine.autoscaling().spec,
+        PolicyKind::Autoscaling => &engine.autoscaling().spec,
+        PolicyKind::Admission => &engine.admission_set().spec,
+        PolicyKind::Preemption => &engine.preemption_set().spec,
     }
 }
 
@@ -24,7 +26,8 @@ pub(crate) fn previous(engine: &Engine, kind: PolicyKind) -> Option<&PolicySetSp
     match kind {
         PolicyKind::Scoring => engine.previous_scoring().map(|s| &s.spec),
         PolicyKind::Autoscaling => engine.previous_autoscaling().map(|s| &s.spec),
-        PolicyKind::Admission | PolicyKind::Preemption => None,
+        PolicyKind::Admission => engine.previous_admission().map(|s| &s.spec),
+        PolicyKind::Preemption => engine.previous_preemption().map(|s| &s.spec),
     }
 }
 
@@ -33,6 +36,8 @@ pub(crate) fn install(engine: &mut Engine, set: Set) -> Option<Set> {
     match set {
         Set::Scoring(set) => engine.install_scoring(set).map(Set::Scoring),
         Set::Autoscaling(set) => engine.install_autoscaling(set).map(Set::Autoscaling),
+        Set::Admission(set) => engine.install_admission(set).map(Set::Admission),
+        Set::Preemption(set) => engine.install_preemption(set).map(Set::Preemption),
     }
 }
 
@@ -41,7 +46,8 @@ pub(crate) fn rollback(engine: &mut Engine, kind: PolicyKind) -> bool {
     match kind {
         PolicyKind::Scoring => engine.rollback_scoring(),
         PolicyKind::Autoscaling => engine.rollback_autoscaling(),
-        PolicyKind::Admission | PolicyKind::Preemption => false,
+        PolicyKind::Admission => engine.rollback_admission(),
+        PolicyKind::Preemption => engine.rollback_preemption(),
     }
 }
 

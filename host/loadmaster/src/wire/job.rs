@@ -229,6 +229,28 @@ pub struct Job {
     pub terms: Terms,
 }
 
+impl From<g::TopologySpec> for Topology {
+    fn from(t: g::TopologySpec) -> Self {
+        Self {
+            required: t.required.then_some(t.level.into()),
+            preferred: (!t.required).then_some(t.level.into()),
+            slice: t.slice.map(|s| Slice {
+                size: s.size,
+                level: s.level.into(),
+            }),
+        }
+    }
+}
+
+impl From<ModelJobKind> for JobKind {
+    fn from(k: ModelJobKind) -> Self {
+        match k {
+            ModelJobKind::Batch => Self::Batch,
+            ModelJobKind::Service => Self::Service,
+        }
+    }
+}
+
 impl From<&g::GangSpec> for Gang {
     fn from(s: &g::GangSpec) -> Self {
         Self {
@@ -242,14 +264,7 @@ impl From<&g::GangSpec> for Gang {
                     template: (&r.template).into(),
                 })
                 .collect(),
-            topology: s.topology.map(|t| Topology {
-                required: t.required.then_some(t.level.into()),
-                preferred: (!t.required).then_some(t.level.into()),
-                slice: t.slice.map(|s| Slice {
-                    size: s.size,
-                    level: s.level.into(),
-                }),
-            }),
+            topology: s.topology.map(Into::into),
             timeout: s.timeout_ms.map(Span::of_ms),
         }
     }
@@ -297,10 +312,7 @@ impl From<&JobSpec> for Job {
         let m = &j.meta;
         Self {
             id: j.id.clone(),
-            kind: match j.kind {
-                ModelJobKind::Batch => JobKind::Batch,
-                ModelJobKind::Service => JobKind::Service,
-            },
+            kind: j.kind.into(),
             replicas: Some(j.replicas),
             template: (&j.template).into(),
             namespace: m.namespace.clone(),

@@ -136,6 +136,10 @@ pub struct Core {
     evictions: Vec<(u64, u32)>,
     #[serde(default, skip_serializing_if = "is_default")]
     evictions_approved: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    eviction_tokens_spent: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    eviction_tokens_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -307,6 +311,8 @@ fn core(c: s::CoreState) -> Core {
         next_plan: c.next_plan,
         evictions: c.evictions,
         evictions_approved: c.evictions_approved,
+        eviction_tokens_spent: c.eviction_tokens_spent,
+        eviction_tokens_ms: c.eviction_tokens_ms,
     }
 }
 
@@ -407,6 +413,8 @@ impl TryFrom<Object> for EngineObject {
                 next_plan: c.next_plan,
                 evictions: c.evictions,
                 evictions_approved: c.evictions_approved,
+                eviction_tokens_spent: c.eviction_tokens_spent,
+                eviction_tokens_ms: c.eviction_tokens_ms,
             }),
             Object::Node { spec, row, failed } => Self::Node(s::NodeState {
                 spec: spec.try_into()?,

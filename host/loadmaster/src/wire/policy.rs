@@ -219,6 +219,10 @@ pub struct MemberRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub settings: Option<serde_json::Value>,
+    /// What its fault means at the door, closed when left out; only for
+    /// admission.
+    #[serde(default)]
+    pub fail: Fail,
 }
 
 fn full() -> Factor {
@@ -256,6 +260,7 @@ impl HookRequest {
                 weight: m.weight.0,
                 tier: m.tier,
                 settings: m.settings.map(|s| s.to_string()),
+                fail: m.fail.into(),
             })
         });
         Ok(lifecycle::PolicySetRequest {

@@ -259,7 +259,7 @@ impl From<engine::EventError> for Problem {
             | E::UnknownCatalogEntry { .. }
             | E::UnknownCalendarEntry(_) => ProblemKind::NotFound,
             E::DuplicatePod(_) | E::DuplicateJob(_) => ProblemKind::AlreadyExists,
-            E::NotAService(_) | E::NotRunning(_) => ProblemKind::Conflict,
+            E::NotAService(_) | E::NotRunning(_) | E::NotLeaving(_) => ProblemKind::Conflict,
             E::EvictRefused { .. } => ProblemKind::EvictRefused,
             E::Denied { .. } => ProblemKind::DeniedByPolicy,
             E::Unjudged { .. } => ProblemKind::Unjudged,

@@ -536,6 +536,8 @@ fn every_object_comes_back() {
             next_plan: 8,
             evictions: vec![(7, 2), (9, 1)],
             evictions_approved: 3,
+            eviction_tokens_spent: 4,
+            eviction_tokens_ms: 5,
         }),
         EngineObject::Node(s::NodeState {
             spec: node(),

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use engine::view as e;
-use engine::{Fix, Why as EngineWhy};
 use model::Resources;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +13,7 @@ use super::job::{Job, JobKind};
 use super::node::Node;
 use super::pod::Pod;
 use super::policy::PolicySet;
+use super::quantity::Span;
 use super::scaling::{Part, Scaling, ScalingDecision};
 use super::time::Time;
 
@@ -74,6 +74,15 @@ pub enum PodState {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Time>,
     },
+    /// Waits for a place that is being cleared for it.
+    Promised {
+        /// Node.
+        node: String,
+        /// Device slots.
+        devices: Vec<u8>,
+        /// Plan that clears it.
+        plan: u64,
+    },
     /// On a node.
     Running {
         /// Node.
@@ -96,6 +105,15 @@ impl From<&e::PodState> for PodState {
             } => Self::Waiting {
                 reason: reason.code().to_owned(),
                 retry_at: retry_at_ms.map(Time),
+            },
+            e::PodState::Promised {
+                node,
+                devices,
+                plan,
+            } => Self::Promised {
+                node: node.to_string(),
+                devices: devices.clone(),
+                plan: *plan,
             },
             e::PodState::Running {
                 node,
@@ -126,6 +144,41 @@ pub struct PodView {
     /// Latest decision about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_decision: Option<u64>,
+    /// What it has done so far, once it was evicted or has written a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Asked to leave its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+    /// Node that a running pod moves to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves_to: Option<String>,
+}
+
+/// What survives an eviction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Run time of earlier runs that was saved.
+    pub served: Span,
+    /// Run time of earlier runs that was lost.
+    pub lost: Span,
+    /// Latest checkpoint of the run in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Time>,
+    /// Times it was evicted.
+    pub evictions: u32,
+}
+
+/// Why and until when a running pod is asked to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Leaving {
+    /// Cause.
+    pub cause: String,
+    /// Plan it leaves for; left out for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<u64>,
+    /// It is stopped then.
+    pub until: Time,
 }
 
 impl From<&e::PodView<'_>> for PodView {
@@ -136,6 +189,19 @@ impl From<&e::PodView<'_>> for PodView {
             state: (&p.state).into(),
             submitted: Time(p.submitted_ms),
             last_decision: p.last_decision,
+            progress: (p.progress != engine::state::Progress::default()).then_some(Progress {
+                served: Span::of_ms(p.progress.served_ms),
+                lost: Span::of_ms(p.progress.lost_ms),
+                checkpoint: (p.progress.checkpoint_ms > 0)
+                    .then_some(Time(p.progress.checkpoint_ms)),
+                evictions: p.progress.evictions,
+            }),
+            leaving: p.leaving.map(|l| Leaving {
+                cause: l.cause.code().to_owned(),
+                plan: (l.plan > 0).then_some(l.plan),
+                until: Time(l.until_ms),
+            }),
+            moves_to: p.next.as_ref().map(|(node, _)| node.to_string()),
         }
     }
 }
@@ -182,7 +248,7 @@ impl From<&e::JobView<'_>> for JobView {
     }
 }
 
-/// A job with its pods.
+/// A job with its pods and what was done to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobDetail {
     /// The job.
@@ -190,128 +256,9 @@ pub struct JobDetail {
     pub job: JobView,
     /// Its pods that wait or run.
     pub pods: Vec<PodView>,
-}
-
-/// Nodes that failed the same check first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct WhyLine {
-    /// Code of the check.
-    pub check: String,
-    /// In words.
-    pub text: String,
-    /// How many.
-    pub count: u32,
-    /// Some of them, nearest to fitting first.
-    pub nodes: Vec<String>,
-    /// The nearest in numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nearest: Option<String>,
-}
-
-/// A way to let a pod run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "way", rename_all = "lowercase")]
-pub enum WhyFix {
-    /// These pods on this node would have to end.
-    Wait {
-        /// Node.
-        node: String,
-        /// Pods.
-        pods: Vec<String>,
-    },
-    /// Pods of lower priority hold enough.
-    Preempt {
-        /// Node.
-        node: String,
-        /// Pods.
-        pods: Vec<String>,
-    },
-    /// Without this demand some nodes would fit now.
-    Relax {
-        /// What to give up.
-        what: String,
-        /// Nodes that fit then.
-        fits: u32,
-        /// One of them.
-        node: String,
-    },
-    /// One more node like this would do.
-    Grow {
-        /// The model.
-        like: String,
-    },
-}
-
-/// Why a pod is where it is. The counts add up to the number of nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Why {
-    /// Pod.
-    pub pod: String,
-    /// Waiting or running.
-    pub state: PodState,
-    /// Arrived.
-    pub submitted: Time,
-    /// Nodes in the cluster.
-    pub nodes: u32,
-    /// Where they went, for a pod that waits.
-    pub lines: Vec<WhyLine>,
-    /// Best first.
-    pub fixes: Vec<WhyFix>,
-    /// Pods before it in its line.
-    pub ahead: u32,
-    /// Latest decision about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_decision: Option<u64>,
-}
-
-fn names(list: Vec<std::sync::Arc<str>>) -> Vec<String> {
-    list.iter().map(ToString::to_string).collect()
-}
-
-impl From<EngineWhy> for Why {
-    fn from(w: EngineWhy) -> Self {
-        Self {
-            pod: w.pod.to_string(),
-            state: (&w.state).into(),
-            submitted: Time(w.submitted_ms),
-            nodes: w.nodes,
-            lines: w
-                .lines
-                .into_iter()
-                .map(|l| WhyLine {
-                    check: l.rejection.code().to_owned(),
-                    text: l.rejection.sentence().to_owned(),
-                    count: l.count,
-                    nodes: names(l.nodes),
-                    nearest: l.nearest,
-                })
-                .collect(),
-            fixes: w
-                .fixes
-                .into_iter()
-                .map(|f| match f {
-                    Fix::Wait { node, pods } => WhyFix::Wait {
-                        node: node.to_string(),
-                        pods: names(pods),
-                    },
-                    Fix::Preempt { node, pods } => WhyFix::Preempt {
-                        node: node.to_string(),
-                        pods: names(pods),
-                    },
-                    Fix::Relax { what, fits, node } => WhyFix::Relax {
-                        what,
-                        fits,
-                        node: node.to_string(),
-                    },
-                    Fix::Grow { like } => WhyFix::Grow {
-                        like: like.to_string(),
-                    },
-                })
-                .collect(),
-            ahead: w.ahead,
-            last_decision: w.last_decision,
-        }
-    }
+    /// Changes that admission made to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<super::plan::Patch>,
 }
 
 /// A policy's word on one candidate.
@@ -433,6 +380,9 @@ pub struct Guard {
     pub reason: String,
     /// What it prevents.
     pub prevents: String,
+    /// For the guard `evictions`: the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evictions: Option<super::usage::Evictions>,
 }
 
 /// Lets a guard go.
@@ -443,6 +393,9 @@ pub struct Approval {
     pub by: String,
     /// Why it is safe.
     pub reason: String,
+    /// For the guard `evictions`: how many pods more may be evicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
 }
 
 /// Result of one object of a batch.
