@@ -114,4 +114,15 @@ fn main() {
         let small = world.role(worker, 4, 4).required(1);
         measure(&format!("4 x 8 GPUs, required rack, {kind}"), &small);
     }
+    // Two roles that fit each on its own but never together: all searches run
+    // into their limits.
+    let mut world = full(200, false);
+    let halves = |gpus| Pod {
+        priority: 9,
+        ..gpu_pod(70_000, 0, gpus)
+    };
+    world = world.role(halves(1), 101, 101).role(halves(0), 100, 100);
+    measure("hopeless, required block", &world.clone().required(2));
+    world.work.clear();
+    measure("hopeless without anybody running", &world.required(2));
 }

@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 
+use loadmaster_sdk::log::{self, Level};
 use loadmaster_sdk::preemption::{
     Action, Answer, Case, Cluster, Constraint, Losses, Placement, Plan, Rate, Units, Victim,
     move_away, move_targets, notice,
 };
 
 use crate::Tuning;
-use crate::gang::{Role, Search, minimum, roles};
+use crate::gang::{Effort, Role, Search, minimum, roles};
 use crate::hunt::{Hunt, Key};
 use crate::order::Levels;
 use crate::place::{Put, fill, place};
@@ -52,7 +53,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             rows: domains.iter().map(|d| sorted(&d.rows)).collect(),
             levels: Levels::new(domains, cluster.len()),
             roles: roles(case),
-            search: Search::new(tuning.search_steps),
+            search: Search::new(tuning.search_looks),
             case,
             tuning,
             cluster,
@@ -60,6 +61,17 @@ impl<'p, 'a> Packing<'p, 'a> {
     }
 
     pub(crate) fn answer(mut self) -> Answer {
+        let answer = self.find();
+        if self.search.stopped() && matches!(answer, Answer::Plan(_)) {
+            log::write(
+                Level::Info,
+                "a search ended at its limit: a cheaper plan may exist",
+            );
+        }
+        answer
+    }
+
+    fn find(&mut self) -> Answer {
         if self.roles.is_empty() || self.rows.is_empty() {
             return Answer::None("no demand or no domain to place it in".to_owned());
         }
@@ -139,7 +151,12 @@ impl<'p, 'a> Packing<'p, 'a> {
         for round in self.rounds() {
             let fit = self.by_fit(&round, &sums, &min);
             let mut found: Vec<Candidate> = Vec::new();
-            for domain in fit {
+            for (at, &domain) in fit.iter().enumerate() {
+                // With one zone the whole cluster is the same question again.
+                let same = |d: &usize| self.rows[*d] == self.rows[domain];
+                if fit[..at].iter().any(same) {
+                    continue;
+                }
                 let victims = Hunt {
                     cluster: &mut self.cluster,
                     units: &units,
@@ -256,7 +273,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             &self.roles,
             need,
             &order,
-            &mut self.search,
+            (&mut self.search, Effort::Plan),
             &mut puts,
         );
         if !placed {
@@ -364,7 +381,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             None => String::new(),
         };
         let stopped = if self.search.stopped() {
-            "; the search ended at its step limit, so a plan may exist"
+            "; the search ended at its limit, so a plan may exist"
         } else {
             ""
         };

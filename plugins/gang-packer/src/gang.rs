@@ -39,49 +39,58 @@ pub(crate) fn minimum(roles: &[Role<'_>]) -> Vec<u32> {
     roles.iter().map(|r| r.min).collect()
 }
 
-/// A bounded search: each placement that is tried costs a step, so that the
-/// answer depends on the request alone and not on a clock.
+/// A bounded search: each row that backtracking looks at is counted, so that the
+/// answer depends on the request alone and not on a clock, and stays within what
+/// a host lets one decision cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Search {
+    all: u64,
     left: u64,
-    each: u64,
     now: u64,
     stopped: bool,
 }
 
-/// One search gets this part of all steps, so that a domain where it is hopeless
-/// but cannot be seen leaves some for the others.
-const PART: u64 = 10;
+/// How much of all looks one search may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// A placement that becomes the plan: a tenth, so that a domain where it is
+    /// hopeless but cannot be seen leaves some for the others.
+    Plan,
+    /// Whether the gang would fit with some victims gone: a fiftieth, as many
+    /// sets of victims are looked at.
+    Check,
+}
 
 impl Search {
-    pub(crate) fn new(steps: u64) -> Self {
+    pub(crate) fn new(looks: u64) -> Self {
         Self {
-            left: steps,
-            each: (steps / PART).max(1),
+            all: looks,
+            left: looks,
             now: 0,
             stopped: false,
         }
     }
 
     /// Begins one search.
-    pub(crate) fn begin(&mut self) {
-        self.now = self.each.min(self.left);
+    pub(crate) fn begin(&mut self, effort: Effort) {
+        let part = match effort {
+            Effort::Plan => 10,
+            Effort::Check => 50,
+        };
+        self.now = (self.all / part).max(1).min(self.left);
     }
 
-    /// Whether one more placement may be tried.
-    pub(crate) fn step(&mut self) -> bool {
-        if self.now == 0 {
+    /// Counts looks at rows; false once there are too many.
+    pub(crate) fn look(&mut self, rows: usize) -> bool {
+        let rows = rows as u64;
+        self.left = self.left.saturating_sub(rows);
+        if self.now < rows {
+            self.now = 0;
             self.stopped = true;
             return false;
         }
-        self.now -= 1;
-        self.left -= 1;
+        self.now -= rows;
         true
-    }
-
-    /// Whether this search may not go on.
-    pub(crate) fn is_over(&self) -> bool {
-        self.now == 0
     }
 
     /// Notes that a search outside placements ended early.

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use loadmaster_sdk::preemption::{Budget, Cluster, Taken, Units};
 
-use crate::gang::{Role, Search};
+use crate::gang::{Effort, Role, Search};
 use crate::place::place;
 use crate::room::Room;
 
@@ -208,7 +208,7 @@ impl<'a> Hunt<'_, 'a> {
             self.roles,
             self.need,
             domain.rows,
-            self.search,
+            (self.search, Effort::Check),
             &mut out,
         );
         self.cluster.rollback(mark);

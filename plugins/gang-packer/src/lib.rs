@@ -24,7 +24,7 @@ use loadmaster_sdk::preemption::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tuning {
     pub(crate) single_pods: bool,
-    pub(crate) search_steps: u64,
+    pub(crate) search_looks: u64,
     pub(crate) margin_percent: i64,
     pub(crate) hold_seconds: u64,
     pub(crate) core_milli: i64,
@@ -48,7 +48,7 @@ impl PreemptionPolicy for GangPacker {
         let mut s = Settings::parse(settings)?;
         let tuning = Tuning {
             single_pods: s.boolean("single-pods", false)?,
-            search_steps: s.integer("search-steps", 1..=10_000_000, 200_000)? as u64,
+            search_looks: s.integer("search-looks", 1..=10_000_000, 500_000)? as u64,
             margin_percent: s.integer("margin-percent", 0..=100, 20)?,
             hold_seconds: s.integer("hold-seconds", 0..=86_400, 60)? as u64,
             core_milli: s.integer("core-milli", 0..=1_000, 10)?,

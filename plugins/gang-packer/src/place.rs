@@ -7,7 +7,7 @@
 
 use loadmaster_sdk::preemption::{Cluster, DeviceSet};
 
-use crate::gang::{Role, Search};
+use crate::gang::{Effort, Role, Search};
 
 /// Most members for which backtracking is tried: it goes one call deeper with
 /// each, and a guest's stack ends.
@@ -29,7 +29,7 @@ pub(crate) fn place(
     roles: &[Role<'_>],
     need: &[u32],
     rows: &[u32],
-    search: &mut Search,
+    (search, effort): (&mut Search, Effort),
     out: &mut Vec<Put>,
 ) -> bool {
     let (mark, before) = (cluster.fork(), out.len());
@@ -44,7 +44,7 @@ pub(crate) fn place(
     if kinds < 2 || members > BACKTRACK_MEMBERS_MAX {
         return false;
     }
-    search.begin();
+    search.begin(effort);
     let mut placer = Placer {
         cluster,
         roles,
@@ -53,7 +53,12 @@ pub(crate) fn place(
         search,
         out,
     };
-    placer.role(0)
+    if placer.role(0) {
+        return true;
+    }
+    cluster.rollback(mark);
+    out.truncate(before);
+    false
 }
 
 /// Places up to `limit` members of each role wherever there is room, in order.
@@ -116,11 +121,12 @@ struct Placer<'c, 'a> {
 impl Placer<'_, '_> {
     /// Places this role and all after it.
     fn role(&mut self, role: usize) -> bool {
-        let later = role..self.roles.len();
-        if !later.clone().all(|r| self.enough(r, self.need[r], 0)) {
+        let mut later = role..self.roles.len();
+        let count = later.len();
+        if !later.all(|r| self.enough(r, self.need[r], 0)) {
             return false;
         }
-        match later.len() {
+        match count {
             0 => true,
             1 => {
                 put_role(
@@ -138,11 +144,14 @@ impl Placer<'_, '_> {
 
     /// Whether the rows from `from` on have room for `left` members of a role on
     /// their own.
-    fn enough(&self, role: usize, left: u32, from: usize) -> bool {
+    fn enough(&mut self, role: usize, left: u32, from: usize) -> bool {
         let mut room = 0;
         for row in &self.rows[from..] {
             if room >= left {
                 return true;
+            }
+            if !self.search.look(1) {
+                return false;
             }
             room += self
                 .cluster
@@ -163,13 +172,13 @@ impl Placer<'_, '_> {
         let mut failed: Vec<usize> = Vec::new();
         for at in from..self.rows.len() {
             let row = self.rows[at] as usize;
+            if !self.search.look(1 + failed.len()) {
+                return false;
+            }
             if !self.cluster.fits(pod, row) || failed.iter().any(|f| self.cluster.alike(*f, row)) {
                 continue;
             }
             for devices in self.choices(role, row) {
-                if !self.search.step() {
-                    return false;
-                }
                 let mark = self.cluster.fork();
                 self.cluster.place_on(pod, row, devices);
                 self.out.push(Put {
@@ -182,9 +191,6 @@ impl Placer<'_, '_> {
                 }
                 self.out.pop();
                 self.cluster.rollback(mark);
-                if self.search.is_over() {
-                    return false;
-                }
             }
             failed.push(row);
         }

@@ -146,8 +146,8 @@ fn backtracking_finds_what_the_first_fit_misses() {
     .role(gpu_pod(6_000, 0, 0), 2, 2)
     .required(1);
     assert_eq!(plan(&world).placements.len(), 4);
-    // Without steps it gives up, and says so.
-    match ask_with(&world, r#"{"search-steps":1}"#) {
+    // Without looks it gives up, and says so.
+    match ask_with(&world, r#"{"search-looks":1}"#) {
         Answer::None(why) => assert!(why.ends_with("so a plan may exist"), "{why}"),
         other => panic!("{other:?}"),
     }
