@@ -203,9 +203,10 @@ impl<'p, 'a> Packing<'p, 'a> {
         let domains = &self.case.request.domains;
         found.sort_by_key(|c| (c.key, domains[c.domain].level, c.domain));
         let nominated = self.case.request.preemptor.nominated;
+        let nominated = nominated.and_then(|n| self.rows.get(n as usize));
         let at = found
             .iter()
-            .position(|c| Some(c.domain as u32) == nominated);
+            .position(|c| Some(&self.rows[c.domain]) == nominated);
         let Some(at) = at.filter(|at| *at > 0) else {
             return;
         };
