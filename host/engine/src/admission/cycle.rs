@@ -115,7 +115,7 @@ impl Engine {
             return false;
         }
         loop {
-            let turns = self.turns();
+            let turns = self.turns(out);
             if turns.is_empty() {
                 self.admission.lines.end();
                 return false;
@@ -128,7 +128,7 @@ impl Engine {
 
     /// Of every line that is not suspended, its head; of one whose head was left,
     /// the next job that its quota could pay for.
-    fn turns(&mut self) -> Vec<Turn> {
+    fn turns(&mut self, out: &mut Output) -> Vec<Turn> {
         let mut turns = Vec::new();
         for queue in self.admission.lines.queues() {
             if self.quotas.queue(&queue).is_none_or(|q| q.suspended) {
@@ -139,18 +139,33 @@ impl Engine {
                     self.admission.lines.leave(&queue, &key);
                     continue;
                 };
-                if head || self.quotas.fits(&queue, &shape.min_demand) {
-                    turns.push(Turn {
-                        key,
-                        queue,
-                        head,
-                        shape,
-                    });
+                let turn = Turn {
+                    key,
+                    queue: Arc::clone(&queue),
+                    head,
+                    shape,
+                };
+                if head || self.quotas.fits(&queue, &turn.shape.min_demand) {
+                    turns.push(turn);
                     break;
                 }
+                self.pass_over(&turn, out);
             }
         }
         turns
+    }
+
+    /// A newcomer behind its head that does not fit is told so, once.
+    fn pass_over(&mut self, turn: &Turn, out: &mut Output) {
+        let job = self.admission.lines.job(turn.job());
+        if job.is_none_or(|job| job.standing != Standing::New) {
+            return;
+        }
+        let decided = match native(&self.quotas, &turn.queue, &turn.shape) {
+            Decided::Stay(Standing::Reclaiming(short)) => Decided::Stay(Standing::Waiting(short)),
+            decided => decided,
+        };
+        self.follow(turn, decided, false, out);
     }
 
     /// Rules on these jobs. `false` when none of them entered.
@@ -215,6 +230,7 @@ impl Engine {
             self.admission.lines.retry(self.now_ms);
         }
         if turn.head && matches!(standing, Standing::Reclaiming(_)) {
+            self.preemption.notice();
             self.admission.lines.reclaim(job);
         }
         let before = self.admission.lines.job(job).map(|w| &w.standing);

@@ -1,6 +1,11 @@
 //! What a patch does to a job under review. The fields and what each takes are
 //! the table in the SDK's documentation of the admission kind; a policy's author
 //! checks patches with that, the host with this.
+//!
+//! Whatever a list of patches does, doing it again changes nothing, as the
+//! contract demands: fields are independent, a field that is set or removed ends
+//! the same whatever it was, and one that is only added to keeps what it has. A
+//! new field or change must keep that true (`tests.rs` tries lists at random).
 
 use std::str::FromStr;
 

@@ -105,7 +105,7 @@ impl Engine {
         let mut unit = vec![Amounts::default(); roles];
         for slot in &job.pods {
             let pod = self.pods.get(*slot);
-            let Some(role) = role_of(&job.spec, &pod.name) else {
+            let Some(role) = Self::role_of(&job.spec, &pod.name) else {
                 continue;
             };
             if waiting.pods.contains(&(pod.arrival, *slot)) {
@@ -136,7 +136,7 @@ impl Engine {
         let picked = slots.filter(|slot| {
             let role = match job.spec.gang {
                 None => Some(0),
-                Some(_) => role_of(&job.spec, &self.pods.get(*slot).name),
+                Some(_) => Self::role_of(&job.spec, &self.pods.get(*slot).name),
             };
             match role.and_then(|role| left.get_mut(role)) {
                 Some(left) if *left > 0 => {
@@ -308,14 +308,6 @@ fn fits_in(quotas: &Quotas, usage: &Usage, queue: &str, amounts: &Amounts) -> bo
 fn entitled_in(quotas: &Quotas, usage: &Usage, queue: &str, amounts: &Amounts) -> bool {
     let node = quotas.queue_state(queue).and_then(|q| q.node);
     node.is_some_and(|node| quotas.tree().entitled(usage, node, amounts))
-}
-
-/// Role of a gang's pod, by its name.
-fn role_of(job: &JobSpec, pod: &str) -> Option<usize> {
-    let rest = pod.strip_prefix(job.id.as_str())?.strip_prefix('-')?;
-    let (role, _) = rest.rsplit_once('-')?;
-    let roles = &job.gang.as_ref()?.roles;
-    roles.iter().position(|r| r.name == role)
 }
 
 /// What a job that has not been submitted would meet.

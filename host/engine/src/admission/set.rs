@@ -153,18 +153,28 @@ impl Members {
 pub(super) type Call = (usize, &'static str, Result<(), PolicyFault>);
 
 impl Engine {
-    /// Counts calls that were made, and draws the consequences.
+    /// Counts what was asked, and draws the consequences. All calls of a member
+    /// about one object or cycle count as one: a gate that always fails at its
+    /// second question is no better than one that fails at the first.
     pub(super) fn settle(&mut self, gate: Gate, calls: &[Call], out: &mut Output) {
         let now_ms = self.now_ms;
         let members = &mut self.admission.members;
-        for (member, call, result) in calls {
-            match result {
-                Ok(()) => members.ok(*member, gate),
-                Err(fault) => {
-                    let note = members.note(*member, call, fault);
-                    members.fault(*member, gate, &note, now_ms);
+        for member in 0..members.health.len() {
+            let mut own = calls.iter().filter(|c| c.0 == member).peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            let mut first = None;
+            for (_, call, result) in own {
+                if let Err(fault) = result {
+                    let note = members.note(member, call, fault);
+                    first.get_or_insert_with(|| note.clone());
                     out.faults.push((PolicyKind::Admission, note));
                 }
+            }
+            match first {
+                None => members.ok(member, gate),
+                Some(note) => members.fault(member, gate, &note, now_ms),
             }
         }
         if calls.iter().any(|(.., result)| result.is_err()) {

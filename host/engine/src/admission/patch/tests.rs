@@ -197,3 +197,55 @@ fn everything_else_is_refused() {
     let min = patched(job, &[set("/roles/main/min", "2")]).unwrap_err();
     assert!(min.contains("one by one"), "{min}");
 }
+
+#[test]
+fn no_list_of_patches_changes_its_own_result() {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut below = |n: usize| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+    };
+    let fields = [
+        ("/tier", ["\"\"", "\"a\"", "\"b\""]),
+        ("/priority", ["0", "1", "-1"]),
+        ("/run-as-root", ["true", "false", "true"]),
+        ("/seccomp", ["\"\"", "\"a\"", "\"b\""]),
+        ("/deadline", ["0", "1", "2"]),
+        ("/labels/team", ["\"\"", "\"a\"", "\"b\""]),
+        ("/labels/zone", ["\"\"", "\"a\"", "\"b\""]),
+        ("/roles/worker/count", ["0", "1", "2"]),
+        ("/roles/worker/cpu", ["0", "1", "2"]),
+        (
+            "/roles/worker/gpu-models",
+            ["\"A\"", "\"B\"", "[\"A\",\"C\"]"],
+        ),
+    ];
+    let (mut applied, mut changed) = (0, 0);
+    for _ in 0..20_000 {
+        let list: Vec<Patch> = (0..1 + below(5))
+            .map(|_| {
+                let (field, values) = fields[below(fields.len())];
+                let value = values[below(3)].to_owned();
+                let change = match below(3) {
+                    0 => Change::Set(value),
+                    1 => Change::Add(value),
+                    _ => Change::Remove,
+                };
+                patch(field, change)
+            })
+            .collect();
+        let before = view_of(&gang());
+        let mut once = before.clone();
+        if apply(&mut once, &list).is_err() {
+            continue;
+        }
+        applied += 1;
+        changed += usize::from(once != before);
+        let mut twice = once.clone();
+        assert_eq!(apply(&mut twice, &list), Ok(()), "{list:?}");
+        assert_eq!(once, twice, "{list:?}");
+    }
+    assert!(applied > 2_000 && changed > 1_000, "{applied} {changed}");
+}
