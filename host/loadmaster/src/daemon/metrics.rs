@@ -10,6 +10,9 @@ use model::plan::{AdmissionOutcome, AdmissionRecord, PlanRecord, PlanStatus};
 use model::{Decision, Outcome, PolicyKind};
 
 use super::View;
+use shares::Waits;
+
+mod shares;
 
 /// Upper bounds of the duration buckets, seconds: a decision takes microseconds,
 /// a commit milliseconds.
@@ -64,37 +67,6 @@ impl Histogram {
     }
 }
 
-/// Upper bounds of waits for quota, seconds: Titus watches the same, because
-/// above 5 min people ask and above 15 min a deployment has failed.
-const WAITS: [u64; 4] = [60, 300, 600, 900];
-
-/// Waits in buckets.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Waits {
-    counts: [u64; WAITS.len() + 1],
-    sum_ms: u64,
-}
-
-impl Waits {
-    fn observe(&mut self, ms: u64) {
-        let bucket = WAITS.partition_point(|b| b * 1_000 < ms);
-        self.counts[bucket] += 1;
-        self.sum_ms += ms;
-    }
-
-    fn render(&self, out: &mut String, name: &str, labels: &str) {
-        let mut total = 0;
-        for (bound, count) in WAITS.iter().zip(self.counts) {
-            total += count;
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
-        }
-        total += self.counts[WAITS.len()];
-        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum_ms as f64 / 1e3);
-        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
-    }
-}
-
 /// Counters of the core thread.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -117,8 +89,8 @@ pub struct Metrics {
     pub(crate) evictions: BTreeMap<&'static str, u64>,
     pub(crate) guard_trips: u64,
     pub(crate) gangs_timed_out: u64,
-    /// Policies that gate entry and keep failing closed: since when, ms, and
-    /// objects refused.
+    /// Policies that gate entry and keep failing closed: since when and when it
+    /// was last said, ms.
     pub(crate) stuck: BTreeMap<String, (u64, u64)>,
 }
 
@@ -268,16 +240,18 @@ pub fn render(view: &View<'_>) -> String {
             "{name}{{policy=\"{policy}\",hook=\"autoscaling\",outcome=\"{outcome}\"}} {count}"
         );
     }
+    shares::calls(o, name, view);
     single(
         o,
         "loadmaster_policy_fuel_consumed_total",
         "counter",
-        "Fuel burnt by scoring policies.",
-        m.fuel,
+        "Fuel burnt by policies.",
+        m.fuel + m.fuel_admission,
     );
     let name = "loadmaster_policy_active_info";
     family(o, name, "gauge", "Policies that decide now.");
-    for spec in [&view.engine.scoring().spec, &scaling.spec] {
+    let specs = PolicyKind::ALL.map(|kind| super::sets::active(view.engine, kind));
+    for spec in specs {
         for member in &spec.members {
             let p = &member.policy;
             let _ = writeln!(
@@ -363,5 +337,6 @@ pub fn render(view: &View<'_>) -> String {
         "1 while the host accepts no changes.",
         u8::from(view.degraded.is_some()),
     );
+    shares::render(o, view);
     out
 }

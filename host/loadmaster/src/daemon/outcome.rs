@@ -122,7 +122,7 @@ impl Core {
             } => {
                 tracing::error!(%policy, refused, "a policy that gates entry keeps failing closed");
                 let stuck = self.metrics.stuck.entry(policy.to_string());
-                *stuck.or_default() = (since_ms, refused);
+                *stuck.or_default() = (since_ms, self.engine.now_ms());
                 self.changes.push(Change::AdmissionStuck {
                     policy: policy.to_string(),
                     since: Time(since_ms),

@@ -44,6 +44,8 @@ pub enum Object {
         attempts: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         started_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tried: Option<Tried>,
     },
     Scaling(ScalingObject),
     Calendar(CalendarEntry),
@@ -171,6 +173,42 @@ pub struct PodObject {
     leaving: Option<Leaving>,
     #[serde(default, skip_serializing_if = "is_default")]
     progress: Progress,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried: Option<Tried>,
+}
+
+/// Attempts to make others yield.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tried {
+    attempts: u32,
+    next_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nominated: Option<(u32, String)>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    why: String,
+}
+
+impl From<s::Tried> for Tried {
+    fn from(t: s::Tried) -> Self {
+        Self {
+            attempts: t.attempts,
+            next_ms: t.next_ms,
+            nominated: t.nominated,
+            why: t.why,
+        }
+    }
+}
+
+impl From<Tried> for s::Tried {
+    fn from(t: Tried) -> Self {
+        Self {
+            attempts: t.attempts,
+            next_ms: t.next_ms,
+            nominated: t.nominated,
+            why: t.why,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -258,6 +296,7 @@ impl From<EngineObject> for Object {
                     checkpoint_ms: p.progress.checkpoint_ms,
                     evictions: p.progress.evictions,
                 },
+                tried: p.tried.map(Into::into),
             }),
             EngineObject::Job(j) => Self::Job {
                 spec: (&j.spec).into(),
@@ -268,6 +307,7 @@ impl From<EngineObject> for Object {
                 patches: j.patches.into_iter().map(Into::into).collect(),
                 attempts: j.attempts,
                 started_ms: j.started_ms,
+                tried: j.tried.map(Into::into),
             },
             EngineObject::Scaling(w) => Self::Scaling(scaling(w)),
             EngineObject::Calendar(c) => Self::Calendar((&c).into()),
@@ -439,6 +479,7 @@ impl TryFrom<Object> for EngineObject {
                     checkpoint_ms: p.progress.checkpoint_ms,
                     evictions: p.progress.evictions,
                 },
+                tried: p.tried.map(Into::into),
             }),
             Object::Job {
                 spec,
@@ -449,6 +490,7 @@ impl TryFrom<Object> for EngineObject {
                 patches,
                 attempts,
                 started_ms,
+                tried,
             } => Self::Job(s::JobState {
                 // Admission and scaling may have made it what nobody could send.
                 spec: spec.into_spec()?,
@@ -459,6 +501,7 @@ impl TryFrom<Object> for EngineObject {
                 patches: patches.into_iter().map(Into::into).collect(),
                 attempts,
                 started_ms,
+                tried: tried.map(Into::into),
             }),
             Object::Scaling(w) => Self::Scaling(s::ScalingState {
                 spec: w.spec.into(),
