@@ -123,7 +123,11 @@ impl Gangs {
     /// Parked gangs that could not start, in the order they are tried again.
     pub(crate) fn could_not_start(&self) -> impl Iterator<Item = &Arc<str>> {
         let parked = self.timers.iter().map(|(_, gang)| gang);
-        parked.filter(|gang| self.lines.get(*gang).is_some_and(|l| l.stage == Stage::Start))
+        parked.filter(|gang| {
+            self.lines
+                .get(*gang)
+                .is_some_and(|l| l.stage == Stage::Start)
+        })
     }
 
     /// Wakes everything: the rules changed, not the cluster.
@@ -428,7 +432,11 @@ impl Engine {
             }
             // A search is dear: no look unless there are devices for all in sum.
             let free = *free.get_or_insert_with(|| {
-                self.nodes.gpu_free.iter().map(|n| i64::from(*n)).sum::<i64>()
+                self.nodes
+                    .gpu_free
+                    .iter()
+                    .map(|n| i64::from(*n))
+                    .sum::<i64>()
             });
             let gangs = self.gangs.parked.get(&class).into_iter().flatten();
             let enough = |gang: &&Arc<str>| {
@@ -442,4 +450,3 @@ impl Engine {
         }
     }
 }
-

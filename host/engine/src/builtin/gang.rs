@@ -128,7 +128,10 @@ pub(crate) fn place(
                     if *counts != most {
                         extend(state, wish, rows, &mut places);
                     }
-                    return Some((index, places));
+                    // Those it needed may all be done, and nobody else fit here.
+                    if !places.is_empty() {
+                        return Some((index, places));
+                    }
                 }
             }
         }
@@ -145,7 +148,9 @@ pub(crate) fn place_in(
 ) -> Option<Vec<GangPlace>> {
     let most: Vec<u32> = wish.roles.iter().map(|r| r.count).collect();
     let least: Vec<u32> = wish.roles.iter().map(|r| r.min).collect();
-    if let Some(places) = place_counts(state, wish, rows, &most, steps) {
+    if let Some(places) = place_counts(state, wish, rows, &most, steps)
+        && !places.is_empty()
+    {
         return Some(places);
     }
     if most == least {
@@ -153,7 +158,7 @@ pub(crate) fn place_in(
     }
     let mut places = place_counts(state, wish, rows, &least, steps)?;
     extend(state, wish, rows, &mut places);
-    Some(places)
+    (!places.is_empty()).then_some(places)
 }
 
 /// Pods of each role that each row could take alone.

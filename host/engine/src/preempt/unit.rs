@@ -98,13 +98,14 @@ impl Engine {
         let mut roles: Vec<UnitRole> = Vec::new();
         for role in &gang.roles {
             let prefix = format!("{id}-{}-", role.name);
-            let (mut slots, mut placed) = (Vec::new(), 0);
+            let (mut slots, mut placed, mut exist) = (Vec::new(), 0, 0);
             for slot in &job.pods {
                 let pod = self.pods.get(*slot);
                 let index = pod.name.strip_prefix(prefix.as_str());
                 if !index.is_some_and(|i| i.bytes().all(|b| b.is_ascii_digit())) {
                     continue;
                 }
+                exist += 1;
                 if pod.at.is_some() || pod.next.is_some() {
                     placed += 1;
                 } else if pod.admitted || unpaid {
@@ -112,15 +113,20 @@ impl Engine {
                 }
             }
             slots.sort_by_key(|s| self.pods.get(*s).arrival);
+            // Who does not exist any more has succeeded.
+            let done = role.count.saturating_sub(exist);
+            let min = role.min.saturating_sub(placed + done);
+            if min as usize > slots.len() {
+                return None;
+            }
             let Some(first) = slots.first() else {
                 continue;
             };
-            let done = role.count.saturating_sub(placed + slots.len() as u32);
             roles.push(UnitRole {
                 name: role.name.clone(),
                 class: self.pods.get(*first).class,
                 pod: self.row_of_pod(*first),
-                min: role.min.saturating_sub(placed + done).min(slots.len() as u32),
+                min,
                 slots,
             });
         }
