@@ -17,7 +17,7 @@ use model::{PolicyFault, Reason};
 
 use super::door::bad;
 use super::line::Standing;
-use super::ruling::{Decided, Turn, Unfit, native};
+use super::ruling::{Decided, Owed, Turn, Unfit, native};
 use super::set::{Call, Gate};
 use crate::effect::{Key, Output};
 use crate::engine::Engine;
@@ -129,6 +129,7 @@ impl Engine {
     /// Of every line that is not suspended, its head; of one whose head was left,
     /// the next job that its quota could pay for.
     fn turns(&mut self, out: &mut Output) -> Vec<Turn> {
+        let owed = self.owed();
         let mut turns = Vec::new();
         for queue in self.admission.lines.queues() {
             if self.quotas.queue(&queue).is_none_or(|q| q.suspended) {
@@ -145,23 +146,37 @@ impl Engine {
                     head,
                     shape,
                 };
-                if head || self.quotas.fits(&queue, &turn.shape.min_demand) {
+                let need = &turn.shape.min_demand;
+                if head || owed.lets(&self.quotas, &queue, need) {
                     turns.push(turn);
                     break;
                 }
-                self.pass_over(&turn, out);
+                self.pass_over(&turn, &owed, out);
             }
         }
         turns
     }
 
+    /// Guarantees that heads are waiting for.
+    fn owed(&self) -> Owed {
+        let mut owed = Owed::default();
+        for id in self.admission.lines.reclaiming() {
+            if let Some(job) = self.admission.lines.job(id)
+                && let Standing::Reclaiming(short) = &job.standing
+            {
+                owed.add(&self.quotas, &job.queue, short);
+            }
+        }
+        owed
+    }
+
     /// A newcomer behind its head that does not fit is told so, once.
-    fn pass_over(&mut self, turn: &Turn, out: &mut Output) {
+    fn pass_over(&mut self, turn: &Turn, owed: &Owed, out: &mut Output) {
         let job = self.admission.lines.job(turn.job());
         if job.is_none_or(|job| job.standing != Standing::New) {
             return;
         }
-        let decided = match native(&self.quotas, &turn.queue, &turn.shape) {
+        let decided = match native(&self.quotas, &turn.queue, &turn.shape, owed) {
             Decided::Stay(Standing::Reclaiming(short)) => Decided::Stay(Standing::Waiting(short)),
             decided => decided,
         };
@@ -172,6 +187,13 @@ impl Engine {
     fn cycle(&mut self, mut turns: Vec<Turn>, out: &mut Output) -> bool {
         self.sort(&mut turns);
         let mut advice = self.advice(&mut turns);
+        let mut owed = self.owed();
+        for turn in turns.iter().filter(|turn| turn.head) {
+            let alone = native(&self.quotas, &turn.queue, &turn.shape, &Owed::default());
+            if let Decided::Stay(Standing::Reclaiming(short)) = alone {
+                owed.add(&self.quotas, &turn.queue, &short);
+            }
+        }
         let mut entered = false;
         let first = out.admissions.len();
         for (i, turn) in turns.iter().enumerate() {
@@ -181,7 +203,7 @@ impl Engine {
             let mut by_policy = false;
             let decided = advised.and_then(|(member, ruling)| {
                 let usage = advice.usage[member].as_mut()?;
-                match self.check_ruling(turn, &ruling, usage) {
+                match self.check_ruling(turn, &ruling, usage, &owed) {
                     Ok(decided) => {
                         if let Some(Decided::Enter(counts)) = &decided
                             && let Some(node) = self.quotas.queue_state(&turn.queue)?.node
@@ -199,7 +221,8 @@ impl Engine {
                     }
                 }
             });
-            let decided = decided.unwrap_or_else(|| native(&self.quotas, &turn.queue, &turn.shape));
+            let decided =
+                decided.unwrap_or_else(|| native(&self.quotas, &turn.queue, &turn.shape, &owed));
             let note = fault.map(|(member, text)| advice.blame(self, member, text));
             let at = out.admissions.len();
             entered |= self.follow(turn, decided, by_policy, out);
@@ -221,7 +244,7 @@ impl Engine {
             Decided::Enter(counts) => {
                 let slots = self.pick(job, &counts);
                 self.admit_job(job, &slots, out);
-                return !slots.is_empty();
+                return true;
             }
             Decided::Stay(standing) => standing,
         };

@@ -80,12 +80,54 @@ pub(super) enum Decided {
     Stay(Standing),
 }
 
+/// Guarantees that others use, by root of the tree: until their owners have them
+/// back, nobody in that tree may borrow more of what is short. Without this,
+/// what is given back would be lent again before its owner's next turn.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owed(Vec<(u32, QuotaResource)>);
+
+impl Owed {
+    /// Somebody in the queue waits for these.
+    pub(super) fn add(&mut self, quotas: &Quotas, queue: &str, shortages: &[QuotaShortage]) {
+        let node = quotas.queue_state(queue).and_then(|q| q.node);
+        let root = node.map(|node| quotas.tree().root(node));
+        self.0.extend(root.into_iter().flat_map(|root| {
+            let resources = shortages.iter().map(|s| s.resource);
+            resources.map(move |r| (root, r))
+        }));
+    }
+
+    /// What the queue would have to borrow of what is owed to others.
+    fn borrowed(&self, quotas: &Quotas, queue: &str, amounts: &Amounts) -> Vec<QuotaShortage> {
+        let node = quotas.queue_state(queue).and_then(|q| q.node);
+        let (Some(node), false) = (node, self.0.is_empty()) else {
+            return Vec::new();
+        };
+        let (tree, root) = (quotas.tree(), quotas.tree().root(node));
+        let borrowed = tree.borrowed(quotas.usage(), node, amounts);
+        let wanted = QuotaResource::ALL.into_iter().filter(|r| {
+            amounts.get(*r) > 0 && borrowed.get(*r) > 0 && self.0.contains(&(root, *r))
+        });
+        let short = wanted.map(|resource| QuotaShortage {
+            quota: Arc::clone(&tree.names[node as usize]),
+            resource,
+            by: borrowed.get(resource),
+        });
+        short.collect()
+    }
+
+    pub(super) fn lets(&self, quotas: &Quotas, queue: &str, amounts: &Amounts) -> bool {
+        quotas.fits(queue, amounts) && self.borrowed(quotas, queue, amounts).is_empty()
+    }
+}
+
 /// Why a policy's ruling is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// It breaks a rule.
     Bad(String),
-    /// It was right when it was asked for, but somebody else entered since.
+    /// It was right as far as the policy could know, but somebody else entered
+    /// since, or waits for what is his.
     Overtaken,
 }
 
@@ -122,7 +164,9 @@ impl Engine {
             role.min.saturating_sub(held[i] + done).min(count[i])
         });
         let min = min.collect();
-        Some(Shape::new(count, min, unit))
+        // Without a role none of its pods could enter.
+        let any = count.iter().any(|n| *n > 0);
+        any.then(|| Shape::new(count, min, unit))
     }
 
     /// The pods that enter: of each role those that came first.
@@ -156,6 +200,7 @@ impl Engine {
         turn: &Turn,
         ruling: &Ruling,
         usage: &Usage,
+        owed: &Owed,
     ) -> Result<Option<Decided>, Unfit> {
         let bad = |text: String| Unfit::Bad(format!("ruling for job {:?}: {text}", turn.job()));
         let (quotas, shape) = (&self.quotas, &turn.shape);
@@ -166,7 +211,7 @@ impl Engine {
                     "it is let in, but the quota does not suffice".to_owned()
                 ));
             }
-            match quotas.fits(&turn.queue, &amounts) {
+            match owed.lets(quotas, &turn.queue, &amounts) {
                 true => Ok(Some(Decided::Enter(counts.to_vec()))),
                 false => Err(Unfit::Overtaken),
             }
@@ -248,18 +293,22 @@ impl Engine {
 
 /// The host's own ruling: all of it, else as much as fits, else what others
 /// borrowed of its guarantee, else wait. Never what cannot ever fit.
-pub(super) fn native(quotas: &Quotas, queue: &str, shape: &Shape) -> Decided {
+pub(super) fn native(quotas: &Quotas, queue: &str, shape: &Shape, owed: &Owed) -> Decided {
     let need = &shape.min_demand;
     if !quotas.possible(queue, need) {
         return Decided::Stay(Standing::Rejected(too_large(quotas, queue, need)));
     }
-    if quotas.fits(queue, &shape.demand) {
+    if owed.lets(quotas, queue, &shape.demand) {
         return Decided::Enter(shape.waiting.clone());
     }
-    if quotas.fits(queue, need) {
-        return Decided::Enter(most(quotas, queue, shape));
+    if owed.lets(quotas, queue, need) {
+        return Decided::Enter(most(quotas, queue, shape, owed));
     }
     let short = quotas.shortages(queue, need);
+    if short.is_empty() {
+        let owed = owed.borrowed(quotas, queue, need);
+        return Decided::Stay(Standing::Waiting(owed));
+    }
     Decided::Stay(match quotas.would_fit_if_reclaimed(queue, need) {
         true => Standing::Reclaiming(short),
         false => Standing::Waiting(short),
@@ -267,14 +316,14 @@ pub(super) fn native(quotas: &Quotas, queue: &str, shape: &Shape) -> Decided {
 }
 
 /// The minimum, and then as many of each role in turn as fit.
-fn most(quotas: &Quotas, queue: &str, shape: &Shape) -> Vec<u32> {
+fn most(quotas: &Quotas, queue: &str, shape: &Shape, owed: &Owed) -> Vec<u32> {
     let mut counts = shape.min.clone();
     for role in 0..counts.len() {
         let (mut low, mut high) = (counts[role], shape.waiting[role]);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             counts[role] = middle;
-            match quotas.fits(queue, &shape.amounts(&counts)) {
+            match owed.lets(quotas, queue, &shape.amounts(&counts)) {
                 true => low = middle,
                 false => high = middle - 1,
             }

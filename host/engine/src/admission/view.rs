@@ -9,8 +9,9 @@ use model::quota::{Amounts, QueueSpec, QuotaResource, QuotaSpec};
 use model::{JobSpec, Reason};
 
 use super::line::{Standing, Waiting};
-use super::ruling::{Decided, native, shape_of_spec};
+use super::ruling::{Decided, Owed, native, shape_of_spec};
 use crate::engine::Engine;
+use crate::error::EventError;
 
 /// A quota node as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,7 +217,15 @@ impl Engine {
         if queue.is_empty() || job.replicas == 0 {
             return AdmissionOutcome::Accepted;
         }
-        match native(&self.quotas, queue, &shape_of_spec(job)) {
+        // Sums over more pods than a job may have could overflow.
+        if job.replicas > model::job::REPLICAS_MAX {
+            return AdmissionOutcome::Rejected(Finding {
+                code: "TooManyReplicas".to_owned(),
+                field: "/replicas".to_owned(),
+                message: EventError::TooManyReplicas(job.replicas).to_string(),
+            });
+        }
+        match native(&self.quotas, queue, &shape_of_spec(job), &Owed::default()) {
             Decided::Enter(counts) => AdmissionOutcome::Admitted(counts.iter().sum()),
             Decided::Stay(Standing::Reclaiming(short)) => AdmissionOutcome::Reclaiming(short),
             Decided::Stay(Standing::Rejected(finding)) => AdmissionOutcome::Rejected(finding),

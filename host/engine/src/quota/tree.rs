@@ -157,6 +157,14 @@ impl Tree {
         (parent != NONE).then_some(parent)
     }
 
+    pub(crate) fn root(&self, node: u32) -> u32 {
+        let mut root = node;
+        while let Some(parent) = self.parent(root) {
+            root = parent;
+        }
+        root
+    }
+
     pub(crate) fn cell(&self, node: u32, r: QuotaResource) -> &Cell {
         &self.cells[node as usize][r as usize]
     }
