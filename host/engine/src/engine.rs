@@ -368,7 +368,11 @@ impl Engine {
                 return Err(EventError::UnknownJob(job.clone()));
             }
             if let Some(job) = &pod.job
-                && self.pods.jobs.get(job).is_some_and(|j| j.spec.gang.is_some())
+                && self
+                    .pods
+                    .jobs
+                    .get(job)
+                    .is_some_and(|j| j.spec.gang.is_some())
             {
                 return Err(EventError::Gang {
                     job: job.clone(),
@@ -416,6 +420,7 @@ impl Engine {
             queue,
             gang,
             terms,
+            tried: None,
         })
     }
 
@@ -509,7 +514,11 @@ impl Engine {
 
     pub(crate) fn finish(&mut self, slot: u32, how: Finish, out: &mut Output) {
         let promised = self.unpromise(slot);
+        let (at, leaving) = (self.pods.get(slot).at, self.pods.get(slot).leaving);
         let freed = self.release(slot);
+        if let Some(at) = at {
+            self.count_run(slot, &at, leaving, false);
+        }
         if freed.is_none() && promised.is_none() {
             self.dequeue(slot);
         }
@@ -629,6 +638,7 @@ impl Engine {
                 patches,
                 attempts: 0,
                 started_ms: None,
+                tried: None,
             },
         );
         self.watch_gang(&id);

@@ -10,6 +10,7 @@ use model::{JobSpec, PodSpec, Reason};
 
 use crate::names::{Counted, NameIndex};
 use crate::nodes::DeviceChange;
+use crate::preempt::Tried;
 
 /// Finished batch jobs that can still be asked about. The journal has the rest.
 pub const FINISHED_JOBS_MAX: usize = 10_000;
@@ -79,6 +80,8 @@ pub(crate) struct Pod {
     pub(crate) gang: Option<Arc<str>>,
     /// What its job puts up with.
     pub(crate) terms: Terms,
+    /// Its attempts to make others yield.
+    pub(crate) tried: Option<Box<Tried>>,
 }
 
 /// A place that becomes a pod's own when a plan is done.
@@ -128,6 +131,8 @@ pub(crate) struct Job {
     pub(crate) attempts: u32,
     /// When it last started as a whole (gangs), ms.
     pub(crate) started_ms: Option<u64>,
+    /// Its attempts to make others yield (gangs).
+    pub(crate) tried: Option<Box<Tried>>,
 }
 
 /// What comes due. Arrival numbers order what happens at one time, because slots
@@ -335,6 +340,16 @@ impl Pods {
             if *count == 0 {
                 self.stoppable.remove(&priority);
             }
+        }
+    }
+
+    /// Lets everybody who asked others to yield try again.
+    pub(crate) fn forget_tries(&mut self) {
+        for pod in self.slots.iter_mut().flatten() {
+            pod.tried = None;
+        }
+        for job in self.jobs.values_mut() {
+            job.tried = None;
         }
     }
 

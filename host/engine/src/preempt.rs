@@ -22,7 +22,7 @@ use model::policy::PolicyId;
 use model::{PolicyFault, PolicyKind, Reason};
 
 use crate::chain::PreemptionSet;
-use crate::effect::{Effect, Output};
+use crate::effect::{Effect, Key, Output};
 use crate::engine::Engine;
 use crate::lower::Lowered;
 use crate::nodes::slots_of;
@@ -46,15 +46,18 @@ pub const RETRY_MAX_MS: u64 = 120_000;
 /// Finished plans that can still be asked about. The journal has the rest.
 pub const FINISHED_PLANS_MAX: usize = 100;
 
-/// What is remembered of somebody who tried in vain.
-#[derive(Debug, Clone, Default)]
-struct Attempt {
-    attempts: u32,
-    next_ms: u64,
-    /// Domain of its latest plan.
-    nominated: Option<(u32, Arc<str>)>,
+/// What is remembered of somebody who asked others to yield. Kept with the pod
+/// or the gang, so that a restart changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Attempts that found nothing.
+    pub attempts: u32,
+    /// Not tried again before, ms.
+    pub next_ms: u64,
+    /// Level and name of the domain of its latest plan.
+    pub nominated: Option<(u32, String)>,
     /// Why the latest attempt found nothing.
-    why: String,
+    pub why: String,
 }
 
 /// Policies, plans and attempts.
@@ -65,7 +68,6 @@ pub(crate) struct Preemption {
     pub(crate) next_plan: u64,
     live: BTreeMap<u64, Live>,
     finished: VecDeque<PlanRecord>,
-    attempts: BTreeMap<Arc<str>, Attempt>,
     /// Somebody new could try, or something changed for those who tried.
     dirty: bool,
     /// Otherwise the next attempt is due then, ms.
@@ -82,8 +84,7 @@ impl Default for Preemption {
             next_plan: 1,
             live: BTreeMap::new(),
             finished: VecDeque::new(),
-            attempts: BTreeMap::new(),
-            dirty: false,
+            dirty: true,
             due_ms: u64::MAX,
             lowered: Lowered::default(),
             candidates: Candidates::default(),
@@ -105,21 +106,9 @@ impl Preemption {
         self.live.insert(record.id, Live::restored(record));
     }
 
-    fn attempts_of(&self, name: &str) -> u32 {
-        self.attempts.get(name).map_or(0, |a| a.attempts)
-    }
-
-    fn nomination(&self, name: &str) -> Option<(u32, Arc<str>)> {
-        self.attempts.get(name)?.nominated.clone()
-    }
-
     /// Somebody waits who did not before.
     pub(crate) fn notice(&mut self) {
         self.dirty = true;
-    }
-
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.attempts.remove(name);
     }
 }
 
@@ -158,9 +147,7 @@ impl Engine {
     }
 
     fn try_all_again(&mut self) {
-        for attempt in self.preemption.attempts.values_mut() {
-            attempt.next_ms = 0;
-        }
+        self.pods.forget_tries();
         self.preemption.dirty = true;
         self.gangs.wake_all();
     }
@@ -197,8 +184,29 @@ impl Engine {
     /// after an attempt in vain.
     fn due_ms(&self, unit: &Unit) -> u64 {
         let patience = unit.submitted_ms + self.config.preempt_after_ms;
-        let attempt = self.preemption.attempts.get(&unit.name);
-        patience.max(attempt.map_or(0, |a| a.next_ms))
+        patience.max(self.tried(unit).map_or(0, |t| t.next_ms))
+    }
+
+    /// What is remembered of the unit's attempts.
+    pub(crate) fn tried(&self, unit: &Unit) -> Option<&Tried> {
+        if unit.gang {
+            self.pods.jobs.get(&*unit.name)?.tried.as_deref()
+        } else {
+            self.pods.get(unit.slots().next()?).tried.as_deref()
+        }
+    }
+
+    pub(crate) fn remember(&mut self, unit: &Unit, tried: Option<Tried>, out: &mut Output) {
+        let tried = tried.map(Box::new);
+        if unit.gang {
+            if let Some(job) = self.pods.jobs.get_mut(&*unit.name) {
+                job.tried = tried;
+            }
+            out.changed.push(Key::Job(Arc::clone(&unit.name)));
+        } else if let Some(slot) = unit.slots().next() {
+            self.pods.get_mut(slot).tried = tried;
+            out.changed.push(Key::Pod(Arc::clone(&unit.name)));
+        }
     }
 
     /// Heads of what is parked, and jobs whose guarantee others use; highest
@@ -226,7 +234,8 @@ impl Engine {
                 units.extend(first.map(|slot| self.unit_of_pod(*slot)));
             }
         }
-        units.retain(|u| u.preempts && !u.roles.is_empty());
+        // Nobody yields for members that a gang runs without.
+        units.retain(|u| u.preempts && u.roles.iter().any(|r| r.min > 0));
         units.sort_by_key(|u| {
             let arrival = u.slots().map(|s| self.pods.get(s).arrival).min();
             (std::cmp::Reverse(u.priority), arrival)
@@ -240,6 +249,11 @@ impl Engine {
         for action in Action::ALL {
             match self.step_plan(unit, action, out) {
                 Ok(Some((asked, policy, checked))) => {
+                    if let Err(text) = self.may_disrupt(checked.disrupted(), out) {
+                        // What is more disruptive would not be allowed either.
+                        why = text;
+                        break;
+                    }
                     self.commit_plan(unit, &asked, policy, checked, out);
                     return true;
                 }
@@ -247,16 +261,13 @@ impl Engine {
                 Err(text) => why = text,
             }
         }
-        let attempt = self
-            .preemption
-            .attempts
-            .entry(Arc::clone(&unit.name))
-            .or_default();
-        let wait = (RETRY_FIRST_MS << attempt.attempts.min(16)).min(RETRY_MAX_MS);
-        attempt.attempts += 1;
-        attempt.next_ms = self.now_ms + wait;
-        attempt.why = why;
-        self.preemption.due_ms = self.preemption.due_ms.min(attempt.next_ms);
+        let mut tried = self.tried(unit).cloned().unwrap_or_default();
+        let wait = (RETRY_FIRST_MS << tried.attempts.min(16)).min(RETRY_MAX_MS);
+        tried.attempts += 1;
+        tried.next_ms = self.now_ms + wait;
+        tried.why = why;
+        self.preemption.due_ms = self.preemption.due_ms.min(tried.next_ms);
+        self.remember(unit, Some(tried), out);
         false
     }
 
@@ -341,7 +352,7 @@ impl Engine {
                 app,
                 columns,
                 &asked.rows,
-                unit.wants_gpu(),
+                unit.wants_gpu() || asked.running.gpu_slots.iter().any(|s| *s != 0),
             );
             let answer = m.policy.propose(&PreemptRequest {
                 now: self.now_ms,
@@ -444,10 +455,7 @@ impl Engine {
         let asked = self.ask(&unit, Action::Consolidate, rows, false);
         let answer = self.propose(&unit, &asked, out);
         match answer {
-            Ok(Some((_, checked))) => {
-                self.preemption.forget(job);
-                Ok(checked.placements)
-            }
+            Ok(Some((_, checked))) => Ok(checked.placements),
             Ok(None) => {
                 self.preemption.notice();
                 let reason = self.gang_reason(&unit, &asked);
@@ -498,8 +506,11 @@ impl Engine {
     /// the next one is due (ms), and why the latest found nothing.
     #[must_use]
     pub fn preemption_wait(&self, name: &str) -> Option<(u32, u64, &str)> {
-        let attempt = self.preemption.attempts.get(name)?;
-        Some((attempt.attempts, attempt.next_ms, &attempt.why))
+        let pod = self.pods.slot(name).map(|slot| self.pods.get(slot));
+        let job = self.pods.jobs.get(name);
+        let tried = pod.and_then(|p| p.tried.as_deref());
+        let tried = tried.or_else(|| job.and_then(|j| j.tried.as_deref()))?;
+        Some((tried.attempts, tried.next_ms, &tried.why))
     }
 
     /// The plan that has promised a pod a place, or that a gang waits for.

@@ -19,6 +19,7 @@ use crate::effect::Key;
 use crate::engine::{Config, Engine};
 pub use crate::pods::Progress;
 use crate::pods::{Allocation, Job, Leaving, PerDevice, Promise};
+pub use crate::preempt::Tried;
 pub use crate::scaling::ScalingState;
 
 /// One learned class of workload.
@@ -124,6 +125,8 @@ pub struct PodRecord {
     pub leaving: Option<(EvictCause, u64, u64)>,
     /// What it has done so far.
     pub progress: Progress,
+    /// Its attempts to make others yield.
+    pub tried: Option<Tried>,
 }
 
 /// A job.
@@ -145,6 +148,8 @@ pub struct JobState {
     pub attempts: u32,
     /// When it last started as a whole (gangs), ms.
     pub started_ms: Option<u64>,
+    /// Its attempts to make others yield (gangs).
+    pub tried: Option<Tried>,
 }
 
 /// One object of the state.
@@ -210,6 +215,7 @@ impl Engine {
                     patches: job.patches.clone(),
                     attempts: job.attempts,
                     started_ms: job.started_ms,
+                    tried: job.tried.as_deref().cloned(),
                 }))
             }
             Key::Scaling(name) => self.scaling.export(name).map(Object::Scaling),
@@ -298,6 +304,7 @@ impl Engine {
             next: pod.next.map(|n| (self.bound_state(&n.at), n.plan)),
             leaving: pod.leaving.map(|l| (l.cause, l.plan, l.until_ms)),
             progress: pod.progress,
+            tried: pod.tried.as_deref().cloned(),
         })
     }
 
@@ -389,6 +396,7 @@ impl Engine {
                     patches: job.patches,
                     attempts: job.attempts,
                     started_ms: job.started_ms,
+                    tried: job.tried.map(Box::new),
                 },
             );
         }
@@ -431,12 +439,11 @@ impl Engine {
             self.nodes.blocks.intern(&Arc::from(name.as_str()));
         }
         self.preemption.next_plan = core.next_plan.max(1);
-        self.budgets
-            .restore_guard(
-                core.evictions,
-                core.evictions_approved,
-                (core.eviction_tokens_spent, core.eviction_tokens_ms),
-            );
+        self.budgets.restore_guard(
+            core.evictions,
+            core.evictions_approved,
+            (core.eviction_tokens_spent, core.eviction_tokens_ms),
+        );
         let learned = core.learned.into_iter().map(|s| {
             let seen = Seen {
                 count: s.count,
@@ -481,6 +488,7 @@ impl Engine {
             let restored = self.pods.get_mut(slot);
             restored.admitted = pod.admitted;
             restored.progress = pod.progress;
+            restored.tried = pod.tried.map(Box::new);
         }
         if pod.admitted {
             self.charge_quota(slot, 1);

@@ -140,7 +140,8 @@ pub struct Decision {
     pub set_revision: u64,
     /// What happened.
     pub outcome: Outcome,
-    /// Where the nodes went; sums to the cluster size.
+    /// Where the nodes went; sums to the cluster size. All zero where a plan or
+    /// a gang was placed as a whole: domains were compared then, not nodes.
     pub filter: FilterCounts,
     /// Best first, at most [`CANDIDATES_KEPT`].
     pub candidates: Vec<Candidate>,

@@ -1,9 +1,11 @@
 //! The preemption kind, with the shapes of `wit/v0.1.0/preemption.wit`.
 //!
 //! Conventions of this host: `rows` are the open nodes that satisfy selector and
-//! taints of every demand, with what is free now (work that is leaving counts as
-//! gone). `running` has only work that this step may touch. Domains are sorted by
-//! level, then name; level [`LEVEL_CLUSTER`] is everything. A gang that only
+//! taints of every demand, with what is free now (work that is leaving still
+//! holds its place). `running` has only work that this step may touch. Domains are sorted by
+//! level, then name; level [`LEVEL_CLUSTER`] is everything, and only a constraint
+//! at level 0 has a domain of level 0 for each row. A group is listed whole; a
+//! member on a node outside the rows has row [`NONE`]. A gang that only
 //! needs placing is asked about as [`Action::Consolidate`] with nothing running.
 
 use std::sync::Arc;

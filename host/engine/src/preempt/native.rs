@@ -50,7 +50,11 @@ impl<'a> Yielding<'a> {
         });
         let mut on_row: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (unit, ids) in units.iter().enumerate() {
-            let rows: BTreeSet<u32> = ids.iter().map(|id| running.row[*id as usize]).collect();
+            let rows: BTreeSet<u32> = ids
+                .iter()
+                .map(|id| running.row[*id as usize])
+                .filter(|row| *row != NONE)
+                .collect();
             for row in rows {
                 on_row.entry(row).or_default().push(unit);
             }
@@ -295,6 +299,9 @@ impl Engine {
         let wish = wish(unit, asked, &roles, &eligible);
         let mut state = WhatIf::new(&self.nodes, &self.classes);
         let (domain, places) = gang::place(&mut state, &wish, &asked.domains)?;
+        if places.is_empty() {
+            return None;
+        }
         Some(Plan {
             domain: domain as u32,
             placements: placements(&places),
@@ -341,15 +348,14 @@ impl Engine {
             let mark = state.mark();
             self.take_off(&units, yielding, &mut state);
             let placed = gang::place_in(&mut state, &wish, &domain.rows, &mut steps);
-            let found = placed.map(|p| (self.let_back(&units, yielding, &mut state), placements(&p)));
+            let found =
+                placed.map(|p| (self.let_back(&units, yielding, &mut state), placements(&p)));
             state.rollback(mark);
             let Some((victims, placements)) = found else {
                 continue;
             };
             let importance = yielding.importance(&victims);
-            if yielding.within_budgets(&victims)
-                && best.as_ref().is_none_or(|b| importance < b.0)
-            {
+            if yielding.within_budgets(&victims) && best.as_ref().is_none_or(|b| importance < b.0) {
                 best = Some((importance, index, victims, placements));
             }
         }

@@ -142,10 +142,10 @@ impl Engine {
         self.preemption.next_plan += 1;
         let mut record = self.plan_record(unit, asked, policy, &checked);
         record.id = id;
-        let attempt = self.preemption.attempts.entry(Arc::clone(&unit.name));
-        let attempt = attempt.or_default();
-        attempt.nominated = Some((checked.domain.0, Arc::from(checked.domain.1.as_str())));
-        attempt.why.clear();
+        let mut tried = self.tried(unit).cloned().unwrap_or_default();
+        tried.nominated = Some(checked.domain.clone());
+        tried.why.clear();
+        self.remember(unit, Some(tried), out);
         let cause = match asked.action {
             Action::Consolidate => EvictCause::Moved,
             Action::Reclaim => EvictCause::Reclaimed,
@@ -193,14 +193,7 @@ impl Engine {
         self.plan_progress(id, out);
     }
 
-    fn send_off(
-        &mut self,
-        slot: u32,
-        cause: EvictCause,
-        grace: u32,
-        plan: u64,
-        out: &mut Output,
-    ) {
+    fn send_off(&mut self, slot: u32, cause: EvictCause, grace: u32, plan: u64, out: &mut Output) {
         let row = self.pods.get(slot).at.map(|at| at.row);
         self.ask_to_leave(slot, cause, grace, plan, out);
         // Whoever leaves is no candidate any more.
@@ -260,7 +253,12 @@ impl Engine {
             self.nodes.closed[row as usize].then(|| Arc::clone(&self.nodes.names[row as usize]))
         });
         if let Some(node) = closed {
-            self.dissolve(plan, format!("node {node} takes no pods any more"), None, out);
+            self.dissolve(
+                plan,
+                format!("node {node} takes no pods any more"),
+                None,
+                out,
+            );
             return;
         }
         let Some(mut live) = self.preemption.live.remove(&plan) else {
@@ -273,9 +271,10 @@ impl Engine {
             && let Some(job) = self.pods.jobs.get_mut(&*live.record.preemptor)
         {
             job.started_ms = job.started_ms.or(Some(self.now_ms));
-            out.changed.push(Key::Job(Arc::clone(&live.record.preemptor)));
+            job.tried = None;
+            out.changed
+                .push(Key::Job(Arc::clone(&live.record.preemptor)));
         }
-        self.preemption.forget(&live.record.preemptor);
         live.record.status = PlanStatus::Done;
         self.close_plan(live.record, out);
     }
@@ -295,6 +294,7 @@ impl Engine {
         self.pods.attach(slot, at);
         let pod = self.pods.get_mut(slot);
         pod.last_decision = Some(seq);
+        pod.tried = None;
         let name = Arc::clone(&pod.name);
         let node = Arc::clone(&self.nodes.names[at.row as usize]);
         self.nodes.touch(at.row);
@@ -467,7 +467,6 @@ impl Engine {
             let reason = "lent quota is taken back".to_owned();
             checked.victims.push((slot, grace, reason));
         }
-        self.system_allows((checked.victims.len() + checked.moves.len()) as u32)?;
         self.check_budgets_of(&checked)?;
         Ok(checked)
     }

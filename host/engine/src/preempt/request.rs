@@ -1,18 +1,18 @@
 //! The question a preemption policy is asked: rows, domains, and the work that
 //! this step may touch, as columns. Also the way back from its indices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::Rejection;
 
 use crate::engine::Engine;
 use crate::filter::{Filter, MatchMemo};
+use crate::pods::Pod;
 use crate::port::preemption::{
     Action, BudgetLeft, Constraint, Domain, LEVEL_CLUSTER, MAY_KILL, MAY_MOVE, NONE, Preemptor,
     QueueShare, Running,
 };
-use crate::pods::Pod;
 
 use super::unit::Unit;
 
@@ -117,7 +117,7 @@ impl Engine {
                 queue: unit.queue.clone().unwrap_or_default(),
                 owner: NONE,
                 waited: self.now_ms.saturating_sub(unit.submitted_ms),
-                attempts: self.preemption.attempts_of(&unit.name),
+                attempts: self.tried(unit).map_or(0, |t| t.attempts),
                 constraint: unit.constraint,
                 level: unit.level,
                 demands: unit.demands(),
@@ -139,12 +139,12 @@ impl Engine {
             asked.preemptor.owner = self.owner(&mut asked.queues, queue);
         }
         asked.domains = self.domains(unit, &asked.rows);
-        let nominated = self.preemption.nomination(&unit.name);
+        let nominated = self.tried(unit).and_then(|t| t.nominated.as_ref());
         asked.preemptor.nominated = nominated.and_then(|(level, name)| {
             let found = asked.domains.iter();
             let mut found = found.enumerate();
             found
-                .find(|(_, d)| d.level == level && *d.name == *name)
+                .find(|(_, d)| d.level == *level && d.name == *name)
                 .map(|(i, _)| i as u32)
         });
         asked
@@ -185,12 +185,7 @@ impl Engine {
                 members.push(here.into_iter().filter(running).collect());
             }
         }
-        let mut rows: BTreeSet<u32> = asked.rows.iter().copied().collect();
-        for slot in members.iter().flatten() {
-            pods.push(*slot);
-            rows.extend(self.pods.get(*slot).at.map(|at| at.row));
-        }
-        asked.rows = rows.into_iter().collect();
+        pods.extend(members.iter().flatten());
         pods.sort_by_key(|s| {
             let pod = self.pods.get(*s);
             (pod.at.map(|at| at.row), pod.arrival)
@@ -218,14 +213,16 @@ impl Engine {
                 Some(queue) => self.owner(&mut asked.queues, queue),
                 None => NONE,
             };
-            let row = asked.rows.partition_point(|r| *r < at.row) as u32;
+            // A member elsewhere has no row in the question.
+            let row = asked.rows.binary_search(&at.row).map_or(NONE, |i| i as u32);
             let r = &mut asked.running;
             r.id.push(id);
             r.row.push(row);
             r.owner.push(owner);
             r.group.push(group.unwrap_or(NONE));
             r.priority.push(pod.spec.priority);
-            r.cpu.push(crate::nodes::to_s32(pod.spec.requests.cpu_milli));
+            r.cpu
+                .push(crate::nodes::to_s32(pod.spec.requests.cpu_milli));
             r.memory
                 .push(crate::nodes::to_s32(pod.spec.requests.memory_mib));
             r.gpu_slots.push(u64::from(at.devices));

@@ -29,6 +29,13 @@ pub(crate) struct Checked {
     pub(crate) hold_ms: u64,
 }
 
+impl Checked {
+    /// Pods that are disturbed.
+    pub(crate) fn disrupted(&self) -> u32 {
+        (self.victims.len() + self.moves.len()) as u32
+    }
+}
+
 /// Why a plan is not taken.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -67,7 +74,11 @@ impl Engine {
         check_groups(asked, plan, &victims)?;
         check_budgets(asked, plan)?;
         let mut state = WhatIf::new(&self.nodes, &self.classes);
-        for id in victims.iter().copied().chain(plan.moves.iter().map(|m| m.id)) {
+        for id in victims
+            .iter()
+            .copied()
+            .chain(plan.moves.iter().map(|m| m.id))
+        {
             let pod = self.pods.get(asked.slots[id as usize]);
             if let Some(at) = &pod.at {
                 state.take_off(&pod.spec.requests, at);
@@ -76,10 +87,6 @@ impl Engine {
         let moves = self.check_moves(asked, plan, &mut state)?;
         let placements = self.check_placements(unit, asked, plan, &mut state)?;
         let kept = self.reprieve(asked, &victims, &mut state);
-        let disrupted = victims.len() - kept.len() + moves.len();
-        if let Err(why) = self.system_allows(disrupted as u32) {
-            return Err(Refused::Cannot(why));
-        }
         let victims = plan.victims.iter().filter(|v| !kept.contains(&v.id));
         let victims = victims.map(|v| {
             let slot = asked.slots[v.id as usize];

@@ -121,6 +121,7 @@ impl Engine {
                 patches: Vec::new(),
                 attempts: 0,
                 started_ms: None,
+                tried: None,
             },
         );
         let reclaims = matches!(answer.quota, Some(AdmissionOutcome::Reclaiming(_)));
@@ -154,7 +155,6 @@ impl Engine {
             self.scratch.forget_matches();
         }
         self.pods.jobs.remove(&job.id);
-        self.preemption.forget(&job.id);
         (self.next_seq, self.next_arrival) = before;
     }
 
@@ -249,7 +249,7 @@ impl Engine {
     }
 
     fn try_plan(&mut self, unit: &Unit, answer: &mut WhatIfAnswer, out: &mut Output) {
-        if !unit.preempts {
+        if !unit.preempts || unit.roles.iter().all(|r| r.min == 0) {
             answer.no_plan = Some("it does not ask others to yield".to_owned());
             return;
         }
@@ -260,6 +260,10 @@ impl Engine {
         for action in Action::ALL {
             match self.step_plan(unit, action, out) {
                 Ok(Some((asked, policy, checked))) => {
+                    if let Err(why) = self.system_allows(checked.disrupted()) {
+                        answer.no_plan = Some(why);
+                        return;
+                    }
                     let record = self.plan_record(unit, &asked, policy, &checked);
                     answer.plan = Some((proposed(record), self.config.preempt_after_ms));
                     answer.no_plan = None;
@@ -270,8 +274,7 @@ impl Engine {
             }
         }
         if answer.no_plan.is_none() {
-            answer.no_plan =
-                Some("nothing that may be touched would make enough room".to_owned());
+            answer.no_plan = Some("nothing that may be touched would make enough room".to_owned());
         }
     }
 }
