@@ -2,16 +2,12 @@ use std::sync::{Arc, Mutex};
 
 use engine::port::admission::{Patch, Review, Ruling, Validation};
 use engine::port::{Cost, Description};
-use loadmaster_sdk::admission as sdk;
 use proptest::prelude::*;
-use shortest_service::ShortestService;
 
 use super::*;
 use crate::gangs::{
     GangError, GangReport, Order, Overheads, Progress, simulate, simulate_policy, simulate_with,
 };
-use crate::shared_data::find;
-use crate::trace;
 
 const ONE_NODE: ClusterSpec = ClusterSpec {
     nodes: 1,
@@ -55,54 +51,15 @@ impl<F: FnMut(&Cycle) -> Answer + Send> AdmissionPolicy for Keys<F> {
     }
 }
 
-/// The shipped policy without a sandbox.
-fn shortest_service(settings: &str) -> Keys<impl FnMut(&Cycle) -> Answer + Send> {
-    let policy = sdk::native::<ShortestService>(settings).unwrap();
-    keys(move |cycle| Ok(policy.order(&guest(cycle))))
-}
-
-fn guest(cycle: &Cycle) -> sdk::Cycle {
-    let demand = |list: &[QuotaDemand]| {
-        let one = |d: &QuotaDemand| sdk::QuotaDemand {
-            resource: d.resource.to_owned(),
-            amount: d.amount,
+/// Shortest service first, by what the heads say; by age where they say nothing.
+fn shortest_service() -> Keys<impl FnMut(&Cycle) -> Answer + Send> {
+    keys(|cycle| {
+        let key = |h: &Head| {
+            let service = h.expected_runtime.map(|ms| ms as i64 * h.demand[0].amount);
+            vec![service.unwrap_or(h.attained as i64)]
         };
-        list.iter().map(one).collect::<Vec<_>>()
-    };
-    let line = |l: &QuotaLineRow| sdk::QuotaLine {
-        resource: l.resource.to_owned(),
-        nominal: l.nominal,
-        used: l.used,
-        borrowing_limit: l.borrowing_limit,
-        lending_limit: l.lending_limit,
-    };
-    let node = |n: &QuotaRow| sdk::QuotaNode {
-        name: n.name.clone(),
-        parent: n.parent,
-        weight: n.weight,
-        tier: n.tier.to_owned(),
-        lines: n.lines.iter().map(line).collect(),
-    };
-    let head = |h: &Head| sdk::Head {
-        job: h.job.clone(),
-        queue: h.queue.clone(),
-        node: h.node,
-        priority: h.priority,
-        created: h.created,
-        waited: h.waited,
-        attempts: h.attempts,
-        deadline: h.deadline,
-        expected_runtime: h.expected_runtime,
-        attained: h.attained,
-        demand: demand(&h.demand),
-        min_demand: demand(&h.min_demand),
-    };
-    sdk::Cycle {
-        now: cycle.now,
-        mode: sdk::Mode::Normal,
-        nodes: cycle.nodes.iter().map(node).collect(),
-        heads: cycle.heads.iter().map(head).collect(),
-    }
+        Ok(cycle.heads.iter().map(key).collect())
+    })
 }
 
 fn run(
@@ -247,7 +204,7 @@ fn many_heads_are_asked_for_in_parts() {
 /// All cycles of a run up to `until`, for a policy that follows the estimates.
 fn cycles_until(jobs: &[GangJob], durations: Durations, until: u64) -> Vec<Cycle> {
     let mut seen = Vec::new();
-    let mut inner = shortest_service("{}");
+    let mut inner = shortest_service();
     let mut policy = keys(|cycle: &Cycle| {
         if cycle.now <= until {
             seen.push(cycle.clone());
@@ -264,7 +221,7 @@ fn cycles_until(jobs: &[GangJob], durations: Durations, until: u64) -> Vec<Cycle
 fn no_estimate_knows_the_future() {
     let jobs = crowd(200);
     for durations in [Durations::Learned, Durations::Finished, Durations::None] {
-        let mut policy = shortest_service("{}");
+        let mut policy = shortest_service();
         let (report, _) = run(&ONE_NODE, &jobs, &mut policy, durations);
         for until in [1_000_u64, 8_000, 30_000] {
             let mut other = jobs.clone();
@@ -293,7 +250,7 @@ fn two_runs_are_one() {
     for (durations, _) in Durations::ALL {
         let digest = || {
             let mut bytes = Vec::new();
-            let mut policy = shortest_service("{}");
+            let mut policy = shortest_service();
             let (report, used) = run(&ONE_NODE, &crowd, &mut policy, durations);
             report.digest_into(|b| bytes.extend_from_slice(b));
             (bytes, used)
@@ -305,7 +262,7 @@ fn two_runs_are_one() {
 #[test]
 fn what_is_lost_is_what_was_held_beyond_the_work() {
     let crowd = crowd(150);
-    let mut policy = shortest_service("{}");
+    let mut policy = shortest_service();
     let (report, _) = run(&ONE_NODE, &crowd, &mut policy, Durations::Learned);
     let work: f64 = crowd
         .iter()
@@ -323,94 +280,6 @@ fn durations_have_names() {
         assert_eq!(Durations::parse(name), Some(durations));
     }
     assert_eq!(Durations::parse("guessed"), None);
-}
-
-/// The shipped policy against the published numbers, on the real traces.
-#[test]
-fn the_shipped_policy_beats_the_published_ones() {
-    const TEST: &str = "the_shipped_policy_beats_the_published_ones";
-    let open =
-        |name: &str| Some(trace::open(&find(TEST, &format!("philly-gangs/{name}.csv"))?).unwrap());
-    let (Some((file, path)), Some((published, _))) = (open("n8g8"), open("published_results"))
-    else {
-        return;
-    };
-    let cluster = trace::philly::cluster(file, &path).unwrap();
-    let published = std::io::read_to_string(published).unwrap();
-    for name in ["trace1", "trace2", "trace3", "trace3_pr"] {
-        let Some((file, path)) = open(name) else {
-            continue;
-        };
-        let jobs = trace::philly::jobs(file, &path).unwrap();
-        let mean = |policy: &str| {
-            let start = format!("{policy},{name},");
-            let line = published
-                .lines()
-                .find_map(|l| l.strip_prefix(&start))
-                .unwrap();
-            line.split(',').next().unwrap().parse::<f64>().unwrap()
-        };
-        let ours = |durations| {
-            let mut policy = shortest_service("{}");
-            let (report, used) = run(&cluster, &jobs, &mut policy, durations);
-            assert_eq!(used.faults, 0);
-            eprintln!("{name} {durations:?}: {:.0} s, {used:?}", report.avg_jct_s);
-            report.avg_jct_s
-        };
-        assert!(ours(Durations::Known) <= mean("SRSF"), "{name}");
-        let learned = ours(Durations::Learned);
-        assert!(learned < mean("Tiresias-L").min(mean("themis")), "{name}");
-        // The longest trace says the same and takes as long as the others.
-        if name != "trace2" {
-            assert!(ours(Durations::Finished) < mean("Tiresias-L"), "{name}");
-        }
-    }
-}
-
-/// Jobs nobody tuned anything on: batches of like jobs, run times over five
-/// orders of magnitude, sizes up to two nodes.
-fn batches(mut state: u64) -> Vec<GangJob> {
-    let mut draw = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 16) % below
-    };
-    let (mut list, mut now) = (Vec::new(), 0);
-    for _ in 0..80 {
-        let gpus = [1, 1, 1, 2, 4, 8, 8, 16][draw(8) as usize];
-        let run_time = (20 << draw(13)) + draw(40);
-        for _ in 0..=draw(10) {
-            now += draw(600);
-            list.push((now, gpus, run_time + draw(run_time / 4 + 1)));
-        }
-        now += draw(7_200);
-    }
-    jobs(&list)
-}
-
-#[test]
-fn on_jobs_nobody_tuned_for_knowing_more_is_better() {
-    let cluster = ClusterSpec {
-        nodes: 4,
-        gpus_per_node: 8,
-    };
-    for seed in [11, 222, 3_333, 44_444, 555_555] {
-        let jobs = batches(seed);
-        let classic = |order| {
-            let report = simulate(&cluster, &jobs, order, &mut |_| {}).unwrap();
-            report.avg_jct_s
-        };
-        let ours = |durations| {
-            let mut policy = shortest_service("{}");
-            run(&cluster, &jobs, &mut policy, durations).0.avg_jct_s
-        };
-        let (srsf, las) = (classic(Order::Srsf), classic(Order::Las));
-        let (known, learned) = (ours(Durations::Known), ours(Durations::Learned));
-        eprintln!("{seed}: srsf {srsf:.0}, known {known:.0}, learned {learned:.0}, las {las:.0}");
-        assert!(known <= srsf, "{seed}: {known} {srsf}");
-        assert!(learned < las, "{seed}: {learned} {las}");
-    }
 }
 
 proptest! {
