@@ -15,7 +15,7 @@ use model::plan::EvictCause;
 use crate::effect::{Effect, Key, Output, RequeueCause};
 use crate::engine::Engine;
 use crate::error::EventError;
-use crate::pods::Leaving;
+use crate::pods::{Allocation, Leaving};
 
 impl Engine {
     /// Asks a running pod to leave. It has left at once, in the same step, when
@@ -88,17 +88,8 @@ impl Engine {
             return;
         };
         self.release(slot);
+        self.count_run(slot, &at, leaving, saved);
         let pod = self.pods.get_mut(slot);
-        let until_ms = leaving.map_or(self.now_ms, |l| l.until_ms);
-        let end = self.now_ms.min(until_ms).max(at.since_ms);
-        let kept = if saved {
-            end
-        } else {
-            pod.progress.checkpoint_ms.clamp(at.since_ms, end)
-        };
-        pod.progress.served_ms += kept - at.since_ms;
-        pod.progress.lost_ms += end - kept;
-        pod.progress.checkpoint_ms = 0;
         if matches!(why, RequeueCause::Evicted(_)) {
             pod.progress.evictions += 1;
         }
@@ -121,6 +112,28 @@ impl Engine {
             self.gangs.plans.insert(leaving.plan);
         }
         self.wake_for(at.row);
+    }
+
+    /// Adds a run that has ended to what the pod has done: all of it if it was
+    /// saved, else up to its latest checkpoint.
+    pub(crate) fn count_run(
+        &mut self,
+        slot: u32,
+        at: &Allocation,
+        leaving: Option<Leaving>,
+        saved: bool,
+    ) {
+        let until_ms = leaving.map_or(self.now_ms, |l| l.until_ms);
+        let end = self.now_ms.min(until_ms).max(at.since_ms);
+        let progress = &mut self.pods.get_mut(slot).progress;
+        let kept = if saved {
+            end
+        } else {
+            progress.checkpoint_ms.clamp(at.since_ms, end)
+        };
+        progress.served_ms += kept - at.since_ms;
+        progress.lost_ms += end - kept;
+        progress.checkpoint_ms = 0;
     }
 
     /// Takes off a node that goes away whoever runs on it or was promised a

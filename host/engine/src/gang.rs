@@ -275,7 +275,6 @@ impl Engine {
         let slot = self.insert_pod(spec, ended.arrival, ended.submitted_ms);
         let pod = self.pods.get_mut(slot);
         pod.progress = ended.progress;
-        pod.progress.checkpoint_ms = 0;
         let name = Arc::clone(&pod.name);
         out.changed.push(Key::Pod(name));
         self.enqueue(slot);

@@ -71,8 +71,13 @@ fn enough_room_in_sum_but_not_together_is_called_so() {
 fn a_failed_member_is_made_again_and_the_gang_starts_again_as_one() {
     let mut world = World::new(&[("a", 4, "r"), ("b", 4, "r")]);
     world.submit(with_grace(1_000, gang("g", &[("w", 2, 2, 4)])));
+    world.now = 6_000;
+    let name = "g-w-0".to_owned();
+    world.tell(Event::PodCheckpointed { name });
     world.now = 10_000;
     let told = world.finish("g-w-0", Finish::Failed);
+    let failed = world.engine.pod("g-w-0").unwrap().progress;
+    assert_eq!((failed.served_ms, failed.lost_ms), (6_000, 4_000));
     assert_eq!(told, ["evict g-w-1 1000 GangBroken"]);
     assert_eq!(world.reason("g-w-0"), Reason::WaitingForGang);
     let view = world.engine.gang_view("g").unwrap();

@@ -351,6 +351,7 @@ fn valid(
 /// Whether all pods of the counts fit on the machines, by trying everything.
 fn possible(machines: &[Machine], roles: &[Role], counts: &[u32], slice: Option<Slice>) -> bool {
     type Left = Vec<(i64, Vec<i32>)>;
+    type Seen = BTreeSet<(usize, Left, Vec<(usize, u32)>)>;
     #[expect(clippy::too_many_arguments, reason = "the state of a plain recursion")]
     fn go(
         machines: &[Machine],
@@ -360,7 +361,7 @@ fn possible(machines: &[Machine], roles: &[Role], counts: &[u32], slice: Option<
         left: &mut Left,
         at: &mut Vec<usize>,
         slice: Option<Slice>,
-        seen: &mut BTreeSet<(usize, Left, Vec<(usize, u32)>)>,
+        seen: &mut Seen,
     ) -> bool {
         let Some(role) = pods.get(done).copied() else {
             let mut in_rack = BTreeMap::<(usize, u32), u32>::new();
