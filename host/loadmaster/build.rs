@@ -11,12 +11,18 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Shipped policies and their kinds.
-const POLICIES: [(&str, &str); 5] = [
+const POLICIES: [(&str, &str); 11] = [
     ("binpack", "Scoring"),
     ("spread", "Scoring"),
     ("gpu-topology-packer", "Scoring"),
-    ("pre-scaler", "Autoscaling"),
+    ("quota-admission", "Admission"),
+    ("guardrails", "Admission"),
+    ("defaults", "Admission"),
+    ("deadline-admission", "Admission"),
     ("shortest-service", "Admission"),
+    ("fair-preemption", "Preemption"),
+    ("gang-packer", "Preemption"),
+    ("pre-scaler", "Autoscaling"),
 ];
 
 fn main() {

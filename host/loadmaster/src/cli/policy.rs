@@ -32,7 +32,10 @@ Examples:
   loadmaster policy show binpack
   loadmaster policy show binpack@0.1.0 -o yaml";
 const ACTIVATE: &str = "\
-A SPEC is kind=name[@version] or kind=builtin:name, with settings and weight.
+A SPEC is kind=name[@version] or kind=builtin:name, then settings as
+{\"key\":\"value\"} or ?key=value, then for admission !open (jobs enter while the
+policy fails) or !closed (they stay out, the default), then a weight as *0.5.
+Several of one kind may be joined: admission=guardrails+quota-admission.
 
 Examples:
   loadmaster policy activate scoring=gpu-topology-packer --if-match 3 --reason 'OPS-212 better packing'
@@ -96,7 +99,7 @@ pub enum Policy {
     /// Go back to the set before; it is still instantiated.
     #[command(after_help = ROLLBACK)]
     Rollback {
-        /// scoring or autoscaling
+        /// scoring, admission, preemption or autoscaling
         kind: String,
         /// Only if the hook is at this revision
         #[arg(long, value_name = "REV")]
@@ -404,6 +407,9 @@ fn activate(verb: &Policy, client: &Client, out: &Out) -> Outcome {
         let object: Value = serde_json::from_str(&policy.settings).unwrap_or_default();
         if object != json!({}) {
             member["settings"] = object;
+        }
+        if policy.fail == model::FailMode::Open {
+            member["fail"] = json!(policy.fail.as_str());
         }
         members.push(member);
     }

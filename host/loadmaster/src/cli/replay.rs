@@ -43,8 +43,9 @@ pub enum Replay {
 #[derive(Debug, Args)]
 pub struct Common {
     /// Policy to run: kind=name[@version], kind=path.wasm or kind=builtin:name,
-    /// with settings as {"key":"value"} or ?key=value and a weight as *0.5.
-    /// Several of one kind decide together
+    /// with settings as {"key":"value"} or ?key=value, a fail mode of admission
+    /// as !open or !closed, and a weight as *0.5. Several of one kind decide
+    /// together
     #[arg(long = "policy", value_name = "SPEC")]
     policies: Vec<String>,
     /// Policy to compare with, run on the same trace; repeatable. Policies that

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use cluster::gangs::Order;
 use engine::builtin::{binpack::BuiltinBinpack, hpa::BuiltinHpa};
 use engine::port::admission::AdmissionPolicy;
+use engine::port::preemption::PreemptionPolicy;
 use engine::port::{AutoscalingPolicy, Description, ScoringPolicy};
-use engine::scaling::{AutoscalingSet, AutoscalingSetError};
-use engine::{ScoringSet, SetError};
-use model::{Combine, Member, PolicyId, PolicyKind, PolicySetSpec};
+use engine::scaling::AutoscalingSetError;
+use engine::{AdmissionSet, ChainError, PreemptionSet, SetError};
+use model::{PolicyId, PolicyKind};
 use sandbox::{
     ArtifactKey, KeyError, PrepareError, Prepared, Profile, RunLimits, Sandbox, SandboxConfig,
     SandboxError, StartError,
@@ -19,10 +20,13 @@ use sandbox::{
 use super::spec::{PolicyRef, Source, nearest};
 use crate::bundled;
 
-/// Native policies by kind. The admission orders are those of the gang replay.
-pub const BUILTINS: [(PolicyKind, &str); 6] = [
+/// Native policies by kind. `quota` and `priority` are part of the engine; the
+/// other admission orders are those of the gang replay.
+pub const BUILTINS: [(PolicyKind, &str); 8] = [
     (PolicyKind::Scoring, "binpack"),
     (PolicyKind::Autoscaling, "hpa"),
+    (PolicyKind::Admission, AdmissionSet::BUILTIN),
+    (PolicyKind::Preemption, PreemptionSet::BUILTIN),
     (PolicyKind::Admission, "fifo"),
     (PolicyKind::Admission, "srtf"),
     (PolicyKind::Admission, "srsf"),
@@ -128,6 +132,17 @@ pub enum LoadError {
     /// As above, for autoscaling.
     #[error(transparent)]
     AutoscalingSet(#[from] AutoscalingSetError),
+    /// As above, for admission and preemption.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The built-in beside policies of its kind.
+    #[error("builtin:{name} answers whatever the other {kind} policies leave open")]
+    BuiltinInChain {
+        /// Kind.
+        kind: PolicyKind,
+        /// Name.
+        name: String,
+    },
 }
 
 impl LoadError {
@@ -161,8 +176,12 @@ impl LoadError {
                 Some("`loadmaster inspect` prints the schema of a policy's settings".to_owned())
             }
             Self::File { .. } | Self::TooLarge { .. } | Self::Sandbox(_) => None,
-            Self::OnlyReplay { .. } => None,
-            Self::Set(_) | Self::AutoscalingSet(_) => None,
+            Self::OnlyReplay { .. } => Some(format!(
+                "the built-in that decides about entry is builtin:{}",
+                AdmissionSet::BUILTIN
+            )),
+            Self::BuiltinInChain { .. } => Some("name it alone, or not at all".to_owned()),
+            Self::Set(_) | Self::AutoscalingSet(_) | Self::Chain(_) => None,
         }
     }
 }
@@ -476,6 +495,26 @@ impl Loaded {
         }
     }
 
+    /// A new preemption instance.
+    ///
+    /// # Errors
+    /// The built-in, which is behind no port, another kind, or it refuses its
+    /// settings.
+    pub fn preemption(&self) -> Result<Box<dyn PreemptionPolicy>, LoadError> {
+        match &self.made {
+            Made::Builtin(_) => Err(self.other_kind(PolicyKind::Preemption)),
+            Made::Wasm(p) => p
+                .preemption(&self.asked.settings, self.limits)
+                .map_err(|e| self.not_started(e)),
+        }
+    }
+
+    /// Whether it is the native built-in of this name.
+    #[must_use]
+    pub fn is_builtin(&self, name: &str) -> bool {
+        matches!(&self.made, Made::Builtin(is) if is == name)
+    }
+
     fn other_kind(&self, asked: PolicyKind) -> LoadError {
         LoadError::OtherKind {
             what: self.asked.short(),
@@ -490,59 +529,4 @@ impl Loaded {
             source,
         }
     }
-}
-
-/// A weighted scoring set with one new instance a member, each passed through
-/// `wrap` (a meter, or nothing).
-///
-/// # Errors
-/// An instance does not start, or the set breaks a bound.
-pub fn scoring_set(
-    loaded: &[Loaded],
-    mut wrap: impl FnMut(Box<dyn ScoringPolicy>) -> Box<dyn ScoringPolicy>,
-) -> Result<ScoringSet, LoadError> {
-    let mut instances = Vec::with_capacity(loaded.len());
-    for policy in loaded {
-        instances.push(wrap(policy.scoring()?));
-    }
-    let members = loaded.iter().map(|p| Member {
-        policy: p.id.clone(),
-        weight: p.asked.weight,
-        tier: 0,
-        settings: p.asked.settings.clone(),
-        fail: model::FailMode::Closed,
-    });
-    let spec = PolicySetSpec {
-        kind: PolicyKind::Scoring,
-        revision: 1,
-        members: members.collect(),
-        combine: Combine::Weighted,
-    };
-    Ok(ScoringSet::new(spec, instances)?)
-}
-
-/// A set of the one autoscaling policy, its instance passed through `wrap`.
-///
-/// # Errors
-/// The instance does not start, or there is not exactly one policy.
-pub fn autoscaling_set(
-    loaded: &[Loaded],
-    wrap: impl FnOnce(Box<dyn AutoscalingPolicy>) -> Box<dyn AutoscalingPolicy>,
-) -> Result<AutoscalingSet, LoadError> {
-    let [policy] = loaded else {
-        return Err(AutoscalingSetError::Size(loaded.len()).into());
-    };
-    let spec = PolicySetSpec {
-        kind: PolicyKind::Autoscaling,
-        revision: 1,
-        members: vec![Member {
-            policy: policy.id.clone(),
-            weight: policy.asked.weight,
-            tier: 0,
-            settings: policy.asked.settings.clone(),
-            fail: model::FailMode::Closed,
-        }],
-        combine: Combine::Weighted,
-    };
-    Ok(AutoscalingSet::new(spec, wrap(policy.autoscaling()?))?)
 }

@@ -1,12 +1,14 @@
 //! `kind=name[@version]`, `kind=path.wasm` or `kind=builtin:name`, with optional
-//! settings (`{"mode":"published"}` or `?mode=published`) and weight (`*0.5`).
+//! settings (`{"mode":"published"}` or `?mode=published`), fail mode (`!open`,
+//! only for admission) and weight (`*0.5`), in this order. Several of one kind
+//! are joined with `+`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use model::PolicyKind;
 use model::policy::{WEIGHT_MAX, WEIGHT_ONE};
+use model::{FailMode, PolicyKind};
 use serde_json::{Map, Value};
 
 /// Where a policy comes from.
@@ -36,6 +38,8 @@ pub struct PolicyRef {
     pub settings: String,
     /// Thousandths.
     pub weight: u32,
+    /// What its fault means at the door. Only for admission.
+    pub fail: FailMode,
 }
 
 /// Text that is not a SPEC.
@@ -79,6 +83,14 @@ pub enum SpecError {
         /// What is wrong.
         problem: String,
     },
+    /// Neither of the two, or for a kind that has no door.
+    #[error("{kind} policies have no fail mode {text:?}")]
+    Fail {
+        /// Kind.
+        kind: PolicyKind,
+        /// What was typed.
+        text: String,
+    },
     /// Not a number, or out of bounds.
     #[error("weight {text:?} is not a number from 0 to {max}", max = WEIGHT_MAX / WEIGHT_ONE)]
     Weight {
@@ -109,6 +121,11 @@ impl SpecError {
                 r#"write a JSON object, 'scoring=binpack{"mode":"best-fit"}', or scoring=binpack?mode=best-fit"#
                     .to_owned()
             }
+            Self::Fail {
+                kind: PolicyKind::Admission,
+                ..
+            } => "!open lets jobs in while the policy fails, !closed keeps them out".to_owned(),
+            Self::Fail { .. } => "leave it out: after a fault the built-in answers".to_owned(),
             Self::Weight { .. } => "e.g. scoring=binpack*0.5".to_owned(),
         }
     }
@@ -125,6 +142,7 @@ impl PolicyRef {
             source: Source::Builtin(name.to_owned()),
             settings: "{}".to_owned(),
             weight: WEIGHT_ONE,
+            fail: FailMode::Closed,
         }
     }
 
@@ -141,25 +159,30 @@ impl PolicyRef {
     }
 
     /// Several SPECs of one option value, joined with `+`:
-    /// `scoring=binpack+scoring=spread*0.2`.
+    /// `scoring=binpack+scoring=spread*0.2`. The kind may be left out where a
+    /// name follows what cannot go on: `admission=guardrails+quota-admission`.
     ///
     /// # Errors
     /// The first that is not a SPEC.
     pub fn parse_joined(text: &str) -> Result<Vec<Self>, SpecError> {
-        let mut starts = vec![0];
+        let mut all: Vec<Self> = Vec::new();
+        let mut start = 0;
+        let mut take = |part: &str| {
+            let spec = match all.last() {
+                Some(last) if !says_kind(part) => format!("{}={part}", last.kind).parse(),
+                _ => part.parse(),
+            };
+            spec.map(|spec| all.push(spec))
+        };
         for (at, _) in text.match_indices('+') {
-            let rest = &text[at + 1..];
-            let joins = PolicyKind::ALL.iter().any(|kind| {
-                rest.strip_prefix(kind.as_str())
-                    .is_some_and(|r| r.starts_with('='))
-            });
-            if joins {
-                starts.push(at + 1);
+            let (before, rest) = (&text[start..at], &text[at + 1..]);
+            if says_kind(rest) || (is_complete(before) && is_bare_name(rest)) {
+                take(before)?;
+                start = at + 1;
             }
         }
-        let ends = starts.iter().skip(1).map(|s| s - 1).chain([text.len()]);
-        let parts = std::iter::zip(&starts, ends);
-        parts.map(|(from, to)| text[*from..to].parse()).collect()
+        take(&text[start..])?;
+        Ok(all)
     }
 
     /// Without the kind, as short as it can be: for headings.
@@ -183,6 +206,9 @@ impl PolicyRef {
                 text += if n == 0 { "?" } else { "&" };
                 text += &format!("{key}={value}");
             }
+        }
+        if self.fail == FailMode::Open {
+            text += "!open";
         }
         if self.weight != WEIGHT_ONE {
             text += &format!("*{}", f64::from(self.weight) / f64::from(WEIGHT_ONE));
@@ -209,6 +235,7 @@ impl FromStr for PolicyRef {
             kind: kind.trim().to_owned(),
         })?;
         let (rest, weight) = split_weight(rest)?;
+        let (rest, fail) = split_fail(rest, kind)?;
         let (place, settings) = split_settings(rest)?;
         if place.is_empty() {
             return Err(SpecError::NoName {
@@ -220,9 +247,45 @@ impl FromStr for PolicyRef {
             source: source(place)?,
             settings,
             weight,
+            fail,
         })
     }
 }
+
+// === joining ===
+
+fn says_kind(text: &str) -> bool {
+    let said = |kind: &PolicyKind| {
+        let rest = text.strip_prefix(kind.as_str());
+        rest.is_some_and(|r| r.starts_with('='))
+    };
+    PolicyKind::ALL.iter().any(said)
+}
+
+/// Whether a `+` behind `text` cannot be part of it: of a version, of settings,
+/// or of the name of a file.
+fn is_complete(text: &str) -> bool {
+    let text = split_weight(text).map_or(text, |(rest, _)| rest);
+    let text = ["!open", "!closed"]
+        .iter()
+        .find_map(|mode| text.strip_suffix(mode))
+        .unwrap_or(text);
+    match text.find('{') {
+        Some(_) => text.ends_with('}'),
+        None => text.ends_with(".wasm") || !text.contains(['?', '@', std::path::MAIN_SEPARATOR]),
+    }
+}
+
+/// Whether `text` begins with a name that is not a file's.
+fn is_bare_name(text: &str) -> bool {
+    let name = text.strip_prefix("builtin:").unwrap_or(text);
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let rest = name.trim_start_matches(inside);
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && (rest.is_empty() || rest.starts_with(['{', '?', '@', '!', '*', '+']))
+}
+
+// === parts ===
 
 fn source(place: &str) -> Result<Source, SpecError> {
     if let Some(name) = place.strip_prefix("builtin:") {
@@ -279,6 +342,22 @@ fn split_weight(text: &str) -> Result<(&str, u32), SpecError> {
         Some(w) => Ok((rest, w as u32)),
         None => Err(SpecError::Weight {
             text: weight.to_owned(),
+        }),
+    }
+}
+
+/// `!open` or `!closed` at the end. What else stands behind a `!` belongs to
+/// settings, if there are any.
+fn split_fail(text: &str, kind: PolicyKind) -> Result<(&str, FailMode), SpecError> {
+    let Some((rest, mode)) = text.rsplit_once('!') else {
+        return Ok((text, FailMode::Closed));
+    };
+    match FailMode::parse(mode) {
+        Some(fail) if kind == PolicyKind::Admission => Ok((rest, fail)),
+        None if rest.contains(['?', '{']) => Ok((text, FailMode::Closed)),
+        _ => Err(SpecError::Fail {
+            kind,
+            text: mode.to_owned(),
         }),
     }
 }

@@ -106,3 +106,59 @@ fn a_typo_finds_its_word_and_nonsense_does_not() {
     assert_eq!(nearest("zebra", known), None);
     assert_eq!(nearest("", known), None);
 }
+
+#[test]
+fn a_fail_mode_stands_between_settings_and_weight() {
+    let fail = |text: &str| text.parse::<PolicyRef>().map(|p| (p.fail, p.to_string()));
+    let ok = |fail, text: &str| Ok((fail, text.to_owned()));
+    let (open, closed) = (FailMode::Open, FailMode::Closed);
+    let plain = "admission=guardrails";
+    assert_eq!(fail(plain), ok(closed, plain));
+    assert_eq!(fail("admission=guardrails!closed"), ok(closed, plain));
+    for text in [
+        "admission=guardrails!open",
+        "admission=guardrails@1.0.0!open",
+        "admission=guardrails?max=3!open*0.5",
+    ] {
+        assert_eq!(fail(text), ok(open, text));
+    }
+    let file = r#"admission=./g.wasm{"say":"no!open"}!open"#;
+    assert_eq!(fail(file).unwrap().0, open);
+    let inside = r#"admission=g{"say":"no!open"}"#;
+    assert_eq!(fail(inside).unwrap().0, closed);
+    check(
+        "admission=guardrails!opne",
+        "error: admission policies have no fail mode \"opne\"; hint: !open lets jobs in while the policy fails, !closed keeps them out",
+    );
+    check(
+        "scoring=binpack!open",
+        "error: scoring policies have no fail mode \"open\"; hint: leave it out: after a fault the built-in answers",
+    );
+}
+
+#[test]
+fn the_kind_is_said_once_where_names_are_joined() {
+    let joined = |text: &str| -> Vec<String> {
+        let all = PolicyRef::parse_joined(text).unwrap();
+        all.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        joined("admission=guardrails!open+quota-admission?a=1"),
+        ["admission=guardrails!open", "admission=quota-admission?a=1"]
+    );
+    assert_eq!(
+        joined(r#"admission=a{"b":"c+d"}+e"#),
+        ["admission=a?b=c+d", "admission=e"]
+    );
+    assert_eq!(
+        joined("scoring=x.wasm*0.5+builtin:binpack"),
+        ["scoring=x.wasm*0.5", "scoring=builtin:binpack"]
+    );
+    for one in [
+        "scoring=a?text=b+c",
+        "scoring=a@1.0.0+build",
+        "scoring=./a+b.wasm",
+    ] {
+        assert_eq!(PolicyRef::parse_joined(one).unwrap().len(), 1, "{one}");
+    }
+}
