@@ -13,7 +13,7 @@ use crate::cli::failure::{Exit, Failure, Outcome};
 use crate::cli::output::Out;
 use crate::cli::progress;
 use crate::cli::table::Table;
-use crate::policies::{Loader, PolicyRef, admission_order};
+use crate::policies::{Loader, PolicyRef, Source, admission_order};
 use crate::replay::chart::{Chart, Line};
 use crate::replay::gangs::{Gangs, Knows, Ranker, RunError, gangs, published_json};
 use crate::replay::published::{self, PublishedGangs};
@@ -166,6 +166,13 @@ fn rankers(options: &Options) -> Result<Vec<(Choice, String, Ranker)>, Failure> 
             let label = choice.label.clone();
             rankers.push((choice, label, Ranker::Builtin(order)));
             continue;
+        }
+        if matches!(policy.asked.source, Source::Builtin(_)) {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{} cannot order gang jobs", choice.label),
+            )
+            .hint("built-in orders are admission=builtin:fifo, srtf, srsf and las"));
         }
         for durations in &durations {
             let label = format!("{} · {}", choice.label, durations.name());
