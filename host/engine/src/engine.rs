@@ -524,7 +524,7 @@ impl Engine {
         }
         if self.pods.get(slot).admitted {
             self.charge_quota(slot, -1);
-            self.admission.stir();
+            self.quota_freed(slot);
         }
         self.plan_lost(slot, out);
         let again = self.gone(slot, how);

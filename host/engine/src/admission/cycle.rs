@@ -52,13 +52,15 @@ impl Engine {
         let priority = priority.unwrap_or(pod.spec.priority);
         let lines = &mut self.admission.lines;
         lines.insert((id, queue), priority, (pod.arrival, slot));
-        lines.stir();
+        lines.stir_line(queue);
     }
 
     /// The reverse.
     pub(crate) fn stop_waiting_for_quota(&mut self, slot: u32) {
-        if self.unlist(slot) {
-            self.admission.stir();
+        if self.unlist(slot)
+            && let Some(queue) = &self.pods.get(slot).queue
+        {
+            self.admission.lines.stir_line(queue);
         }
     }
 
@@ -104,8 +106,21 @@ impl Engine {
         }
         out.changed.push(Key::Pod(Arc::clone(&pod.name)));
         self.charge_quota(slot, -1);
-        self.admission.stir();
+        self.quota_freed(slot);
         self.pods.get_mut(slot).admitted = false;
+    }
+
+    /// The pod gave its quota back: whoever draws on the same tree may enter.
+    pub(crate) fn quota_freed(&mut self, slot: u32) {
+        let (quotas, pod) = (&self.quotas, self.pods.get(slot));
+        let root = |queue: &str| {
+            let node = quotas.queue_state(queue)?.node?;
+            Some(quotas.tree().root(node))
+        };
+        if let Some(freed) = pod.queue.as_deref().and_then(root) {
+            let lines = &mut self.admission.lines;
+            lines.stir_lines(|queue| root(queue) == Some(freed));
+        }
     }
 
     /// One admission cycle, if something changed since the last that could let
@@ -136,6 +151,12 @@ impl Engine {
                 continue;
             }
             while let Some((key, head)) = self.admission.lines.next(&queue) {
+                let job = self.admission.lines.job(&key.2);
+                let known = job.filter(|job| job.standing != Standing::New);
+                let least = known.and_then(|job| job.least).filter(|_| !head);
+                if least.is_some_and(|least| !owed.lets(&self.quotas, &queue, &least)) {
+                    continue;
+                }
                 let Some(shape) = self.shape_of(&key.2) else {
                     self.admission.lines.leave(&queue, &key);
                     continue;
@@ -151,10 +172,21 @@ impl Engine {
                     turns.push(turn);
                     break;
                 }
+                if self.is_plain(&turn) {
+                    let least = turn.shape.min_demand;
+                    self.admission.lines.set_least(turn.job(), least);
+                }
                 self.pass_over(&turn, &owed, out);
             }
         }
         turns
+    }
+
+    /// Whether the least that could enter depends on its waiting pods alone.
+    fn is_plain(&self, turn: &Turn) -> bool {
+        let job = self.pods.jobs.get(&**turn.job());
+        let waiting = turn.shape.waiting.iter().sum::<u32>() as usize;
+        job.is_some_and(|j| j.spec.gang.is_none() || j.pods.len() == waiting)
     }
 
     /// Guarantees that heads are waiting for.
