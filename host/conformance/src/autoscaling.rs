@@ -1,8 +1,6 @@
 //! The laws of the autoscaling kind.
 
-use engine::port::{
-    AutoscalingPolicy, SCALE_STATE_BYTES_MAX, ScaleAnswer, ScaleRequest,
-};
+use engine::port::{AutoscalingPolicy, SCALE_STATE_BYTES_MAX, ScaleAnswer, ScaleRequest};
 use engine::scaling::DESIRED_MAX;
 use model::event::Mode;
 use model::scaling::{CalendarEvent, ScalingSpec};

@@ -1,5 +1,8 @@
 //! The cases beside the WIT, as they are written.
 
+pub(crate) mod admission;
+pub(crate) mod preemption;
+
 use serde::Deserialize;
 
 use crate::law::Law;

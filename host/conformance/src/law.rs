@@ -153,10 +153,7 @@ impl Law {
                 "batch-split",
                 "Any split of the rows into calls gives the same scores.",
             ),
-            Self::RowPermutation => (
-                "row-permutation",
-                "The order of the rows does not matter.",
-            ),
+            Self::RowPermutation => ("row-permutation", "The order of the rows does not matter."),
             Self::EqualRows => (
                 "equal-rows",
                 "Rows that look the same to the policy get the same score.",
@@ -221,10 +218,7 @@ impl Law {
                 "groups",
                 "A group leaves or moves as a whole or not at all.",
             ),
-            Self::Disruptions => (
-                "disruptions",
-                "No budget is overdrawn.",
-            ),
+            Self::Disruptions => ("disruptions", "No budget is overdrawn."),
             Self::Placements => (
                 "placements",
                 "Enough pods of every role are placed, on rows of the domain that was taken.",
@@ -237,10 +231,7 @@ impl Law {
                 "room",
                 "Everything placed has room once the others have left.",
             ),
-            Self::MinimalVictims => (
-                "minimal-victims",
-                "Nobody leaves who could have stayed.",
-            ),
+            Self::MinimalVictims => ("minimal-victims", "Nobody leaves who could have stayed."),
             Self::RunningOrder => (
                 "running-order",
                 "The order of the running work does not matter.",

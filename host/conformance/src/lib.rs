@@ -8,19 +8,22 @@
 //! Nothing here knows how a policy is run: a native one and a component are the
 //! same to it.
 
+mod admission;
 mod autoscaling;
 mod case;
 mod describe;
-mod described;
 mod law;
+mod order;
+mod preemption;
 mod report;
 mod scoring;
 mod series;
 mod table;
 
+pub use admission::{MakeAdmission, check_admission};
 pub use autoscaling::{MakeAutoscaling, check_autoscaling};
 pub use law::Law;
-pub use described::{MakeDescription, check_described};
+pub use preemption::{MakePreemption, check_preemption};
 pub use report::{Check, Report, Verdict};
 pub use scoring::{MakeScoring, check_scoring};
 

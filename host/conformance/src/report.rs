@@ -138,6 +138,25 @@ impl Book {
         kept
     }
 
+    /// No answer: more fuel than there is breaks the budget, anything else the
+    /// law of answers.
+    pub(crate) fn fault(&mut self, case: &str, fault: model::PolicyFault) {
+        let law = match fault {
+            model::PolicyFault::OutOfFuel { .. } => Law::Budget,
+            _ => Law::Answer,
+        };
+        self.note(law, case, Err(fault.into()));
+    }
+
+    /// An answer at full size, for so much fuel.
+    pub(crate) fn within_budget(&mut self, case: &str, fuel: u64) {
+        if fuel > 0 {
+            self.note(Law::Budget, case, Ok(()));
+        } else {
+            self.skip(Law::Budget, case, "a native policy burns no fuel");
+        }
+    }
+
     pub(crate) fn skip(&mut self, law: Law, case: &str, because: &str) {
         self.note(law, case, Err(Broken::NotRun(because.to_owned())));
     }

@@ -12,6 +12,7 @@ use crate::FAULTS_MAX;
 use crate::case::{self, ScoringCase};
 use crate::describe;
 use crate::law::Law;
+use crate::order::orders;
 use crate::report::{Book, Broken, Report};
 use crate::table::{Question, Table, other_context};
 
@@ -272,11 +273,7 @@ impl Kit<'_, '_> {
         if n < 2 {
             return Err(Broken::NotRun("fewer than two rows".to_owned()));
         }
-        // Back to front, and every k-th row for a k without common divisor.
-        let step = (n / 2..n).find(|k| gcd(*k, n) == 1).unwrap_or(1);
-        let backward: Vec<usize> = (0..n).rev().collect();
-        let stepped: Vec<usize> = (0..n).map(|i| i * step % n).collect();
-        for order in [backward, stepped] {
+        for order in orders(n) {
             let rows: Vec<u32> = order.iter().map(|i| q.fits[*i]).collect();
             let moved = self.score_fresh(q, &rows)?;
             let mut back = vec![0; n];
@@ -398,10 +395,6 @@ impl Kit<'_, '_> {
         }
         Ok(())
     }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn legal(scores: &[i32], rows: usize) -> Result<(), PolicyFault> {

@@ -59,7 +59,7 @@ impl Batch {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014), as a hash of its arguments.
-fn draw(seed: u64, a: u64, b: u64) -> u64 {
+pub(crate) fn draw(seed: u64, a: u64, b: u64) -> u64 {
     let mut z = seed
         .wrapping_add(a.wrapping_mul(0x9E37_79B9_7F4A_7C15))
         .wrapping_add(b.wrapping_mul(0xD1B5_4A32_D192_ED03))
@@ -115,8 +115,8 @@ impl Table {
             ..Context::default()
         };
         for nodes in &cluster.nodes {
-            let model = model_id(&mut context, nodes);
-            let wiring = wiring_id(&mut context, nodes);
+            let model = model_id(&mut context, nodes.gpus, &nodes.gpu_model, nodes.gpu_memory);
+            let wiring = wiring_id(&mut context, nodes.gpus, nodes.wiring);
             context.nodes += nodes.count;
             context.node_shapes.push(NodeShape {
                 cpu: nodes.cpu,
@@ -340,7 +340,8 @@ pub(crate) fn other_context(context: &Context) -> Arc<Context> {
 
 // === context ===
 
-fn mask(context: &Context, models: &[String]) -> u64 {
+/// The bit set of these models; those that nobody has are left out.
+pub(crate) fn mask(context: &Context, models: &[String]) -> u64 {
     let id = |m: &String| context.gpu_models.iter().position(|g| g.name == *m);
     models
         .iter()
@@ -348,31 +349,33 @@ fn mask(context: &Context, models: &[String]) -> u64 {
         .fold(0, |bits, i| bits | 1 << i)
 }
 
-fn model_id(context: &mut Context, nodes: &Nodes) -> i32 {
-    if nodes.gpus == 0 {
+/// The id of a model, which is new if nobody had it.
+pub(crate) fn model_id(context: &mut Context, gpus: u32, name: &str, memory: i32) -> i32 {
+    if gpus == 0 {
         return -1;
     }
     let models = &mut context.gpu_models;
-    let known = models.iter().position(|m| m.name == nodes.gpu_model);
+    let known = models.iter().position(|m| m.name == name);
     let id = known.unwrap_or_else(|| {
         models.push(GpuModelTotals {
-            name: nodes.gpu_model.clone(),
+            name: name.to_owned(),
             devices: 0,
             memory: 0,
         });
         models.len() - 1
     });
-    models[id].memory = models[id].memory.max(nodes.gpu_memory);
+    models[id].memory = models[id].memory.max(memory);
     id as i32
 }
 
-fn wiring_id(context: &mut Context, nodes: &Nodes) -> i32 {
-    if nodes.gpus == 0 {
+/// The id of how a machine is wired, which is new if no other was like it.
+pub(crate) fn wiring_id(context: &mut Context, count: u32, wired: Wiring) -> i32 {
+    if count == 0 {
         return -1;
     }
-    let gpus = nodes.gpus as usize;
+    let gpus = count as usize;
     let link = |a: usize, b: usize| {
-        let (nvlinks, level) = match nodes.wiring {
+        let (nvlinks, level) = match wired {
             _ if a == b => return 0,
             Wiring::Unknown => (0, PcieLevel::Unknown),
             Wiring::Pcie => (0, PcieLevel::Phb),
@@ -382,12 +385,12 @@ fn wiring_id(context: &mut Context, nodes: &Nodes) -> i32 {
         };
         100 * nvlinks + level as i32
     };
-    let numa = |slot: usize| match nodes.wiring {
+    let numa = |slot: usize| match wired {
         Wiring::Unknown => -1,
         _ => i32::from(slot * 2 >= gpus),
     };
     let wiring = WiringColumn {
-        gpus: nodes.gpus,
+        gpus: count,
         links: (0..gpus * gpus).map(|i| link(i / gpus, i % gpus)).collect(),
         numa: (0..gpus).map(numa).collect(),
     };

@@ -21,14 +21,12 @@ pub(crate) fn conform(prepared: &Arc<Prepared>) -> Report {
         PolicyKind::Autoscaling => {
             conformance::check_autoscaling(&mut |s| prepared.autoscaling(s, limits).map_err(fault))
         }
-        kind @ PolicyKind::Admission => conformance::check_described(kind, &mut |s| {
-            let started = prepared.admission(s, limits).map_err(fault)?;
-            Ok(started.description().clone())
-        }),
-        kind @ PolicyKind::Preemption => conformance::check_described(kind, &mut |s| {
-            let started = prepared.preemption(s, limits).map_err(fault)?;
-            Ok(started.description().clone())
-        }),
+        PolicyKind::Admission => {
+            conformance::check_admission(&mut |s| prepared.admission(s, limits).map_err(fault))
+        }
+        PolicyKind::Preemption => {
+            conformance::check_preemption(&mut |s| prepared.preemption(s, limits).map_err(fault))
+        }
     };
     // What it said while it was tried is not news of production.
     let _ = prepared.drain_log();

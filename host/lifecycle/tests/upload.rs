@@ -51,6 +51,43 @@ fn an_autoscaling_policy_is_checked_by_its_own_laws() {
 }
 
 #[test]
+fn an_admission_policy_is_checked_by_its_own_laws() {
+    let mut host = Host::new();
+    let record = host.upload(&Guest::default().admission());
+    assert_eq!(record.kind, PolicyKind::Admission);
+    for law in [
+        conformance::Law::Idempotence,
+        conformance::Law::HeadOrder,
+        conformance::Law::Budget,
+    ] {
+        assert!(record.report.counts(law).0 > 0, "{}", record.report);
+    }
+}
+
+#[test]
+fn a_preemption_policy_is_checked_by_its_own_laws() {
+    let mut host = Host::new();
+    let record = host.upload(&Guest::default().preemption());
+    assert_eq!(record.kind, PolicyKind::Preemption);
+    for law in [
+        conformance::Law::Statelessness,
+        conformance::Law::RunningOrder,
+        conformance::Law::Budget,
+    ] {
+        assert!(record.report.counts(law).0 > 0, "{}", record.report);
+    }
+    let guest = Guest {
+        name: "empty-plans",
+        ..Guest::default()
+    };
+    let error = host.check(&guest.empty_plans()).expect_err("no plan");
+    let UploadError::NotConformant { report } = &error else {
+        panic!("{error}");
+    };
+    assert!(report.counts(conformance::Law::Placements).1 > 0, "{report}");
+}
+
+#[test]
 fn the_same_bytes_again_are_known_and_not_compiled() {
     let mut host = Host::new();
     let bytes = Guest::default().scoring();

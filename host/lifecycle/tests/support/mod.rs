@@ -158,26 +158,82 @@ impl Guest {
         self.component("autoscaling", &[], &body, &calls)
     }
 
-    /// An admission policy that answers nothing.
+    /// An admission policy without opinions.
     pub fn admission(&self) -> Vec<u8> {
-        let body = "(func (export \"$I#validate\") (param i32) (result i32) unreachable)
-            (func (export \"$I#mutate\") (param i32) (result i32) unreachable)
-            (func (export \"$I#order\") (param i64 i32 i32 i32 i32 i32) (result i32) unreachable)
-            (func (export \"$I#admit\") (param i64 i32 i32 i32 i32 i32) (result i32) unreachable)";
-        self.component("admission", &[], body, &["describe", "configure"])
+        // An empty key a head: a list of 8 bytes. A ruling is 28: `abstain` is 5.
+        let a_head = |size: u32, store: &str| {
+            format!(
+                "(param i64 i32 i32 i32) (param $heads i32) (param $count i32) (result i32)
+                (local $out i32) (local $i i32)
+                (local.set $out (call $alloc (i32.mul (local.get $count) (i32.const {size}))))
+                (memory.fill (local.get $out) (i32.const 0)
+                    (i32.mul (local.get $count) (i32.const {size})))
+                (block $done (loop $next
+                    (br_if $done (i32.ge_u (local.get $i) (local.get $count)))
+                    {store}
+                    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br $next)))
+                (i32.store (i32.const {RETURN}) (local.get $out))
+                (i32.store offset=4 (i32.const {RETURN}) (local.get $count))
+                (i32.const {RETURN})"
+            )
+        };
+        let keys = a_head(8, "");
+        let rulings = a_head(
+            28,
+            "(i32.store8 (i32.add (local.get $out) (i32.mul (local.get $i) (i32.const 28)))
+                (i32.const 5))",
+        );
+        let body = format!(
+            "(func (export \"$I#validate\") (param i32) (result i32)
+                (memory.fill (i32.const {RETURN}) (i32.const 0) (i32.const 32))
+                (i32.store8 (i32.const {RETURN}) (i32.const 2))
+                (i32.const {RETURN}))
+            (func (export \"$I#mutate\") (param i32) (result i32)
+                (memory.fill (i32.const {RETURN}) (i32.const 0) (i32.const 8))
+                (i32.const {RETURN}))
+            (func (export \"$I#order\") {keys})
+            (func (export \"$I#admit\") {rulings})"
+        );
+        let calls = [
+            "describe",
+            "configure",
+            "validate",
+            "mutate",
+            "order",
+            "admit",
+        ];
+        self.component("admission", &[], &body, &calls)
     }
 
-    /// A preemption policy that reads `cpu-free` and answers nothing.
+    /// A preemption policy that reads `cpu-free` and answers with this case of
+    /// the contract's `answer`.
+    fn proposing(&self, answer: &str) -> Vec<u8> {
+        let body = format!(
+            "(func (export \"$I#set-context\")
+                (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+                (i32.store8 (i32.const {RETURN}) (i32.const 0))
+                (i32.const {RETURN}))
+            (func (export \"$I#propose\") (param i32) (result i32)
+                {answer}
+                (i32.const {RETURN}))"
+        );
+        let calls = ["describe", "configure", "set-context", "propose"];
+        self.component("preemption", &["cpu-free"], &body, &calls)
+    }
+
+    /// A preemption policy without opinions.
     pub fn preemption(&self) -> Vec<u8> {
-        let body = "(func (export \"$I#set-context\")
-                (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
-            (func (export \"$I#propose\") (param i32) (result i32) unreachable)";
-        self.component(
-            "preemption",
-            &["cpu-free"],
-            body,
-            &["describe", "configure"],
-        )
+        self.proposing(&format!(
+            "(i32.store8 (i32.const {RETURN}) (i32.const 2))"
+        ))
+    }
+
+    /// A preemption policy whose every plan places nothing.
+    pub fn empty_plans(&self) -> Vec<u8> {
+        self.proposing(&format!(
+            "(memory.fill (i32.const {RETURN}) (i32.const 0) (i32.const 64))"
+        ))
     }
 
     fn component(&self, kind: &str, columns: &[&str], body: &str, calls: &[&str]) -> Vec<u8> {
