@@ -1,5 +1,8 @@
 //! A plugin compiled for this machine, behind the same port as its component.
 
+mod admission;
+mod preemption;
+
 use std::sync::Arc;
 
 use engine::port::{
@@ -10,6 +13,31 @@ use loadmaster_sdk::{autoscaling, scoring};
 use model::PolicyFault;
 use model::event::Mode;
 use model::scaling::{ForecastPoint, Part};
+
+pub use admission::NativeAdmission;
+pub use preemption::NativePreemption;
+
+fn describe(d: &loadmaster_sdk::Description) -> Description {
+    let d = d.clone().into_wit();
+    let parse = |c: &String| Column::parse(c).expect("known column");
+    let columns = d.columns.iter().map(parse).collect();
+    Description {
+        name: d.name,
+        version: d.version,
+        summary: d.summary,
+        settings_schema: d.settings_schema,
+        columns,
+    }
+}
+
+fn mode(m: Mode) -> scoring::Mode {
+    match m {
+        Mode::Normal => scoring::Mode::Normal,
+        Mode::Evacuation => scoring::Mode::Evacuation,
+        Mode::Incident => scoring::Mode::Incident,
+        Mode::Maintenance => scoring::Mode::Maintenance,
+    }
+}
 
 /// A scoring plugin, native.
 pub struct NativeScoring<P> {
@@ -25,17 +53,8 @@ impl<P: scoring::ScoringPolicy> NativeScoring<P> {
     #[must_use]
     pub fn new(settings: &str) -> Self {
         let native = scoring::native::<P>(settings).expect("settings");
-        let d = native.describe().clone().into_wit();
-        let parse = |c: &String| Column::parse(c).expect("known column");
-        let columns = d.columns.iter().map(parse).collect();
         Self {
-            description: Description {
-                name: d.name,
-                version: d.version,
-                summary: d.summary,
-                settings_schema: d.settings_schema,
-                columns,
-            },
+            description: describe(native.describe()),
             native,
         }
     }
@@ -59,12 +78,7 @@ fn pod(p: &PodRow) -> scoring::Pod {
 fn context(c: &Context) -> scoring::Context {
     scoring::Context {
         version: c.version,
-        mode: match c.mode {
-            Mode::Normal => scoring::Mode::Normal,
-            Mode::Evacuation => scoring::Mode::Evacuation,
-            Mode::Incident => scoring::Mode::Incident,
-            Mode::Maintenance => scoring::Mode::Maintenance,
-        },
+        mode: mode(c.mode),
         nodes: c.nodes,
         gpu_models: c
             .gpu_models
@@ -177,15 +191,8 @@ impl<P: autoscaling::AutoscalingPolicy> NativeAutoscaling<P> {
     #[must_use]
     pub fn new(settings: &str) -> Self {
         let native = autoscaling::native::<P>(settings).expect("settings");
-        let d = native.describe().clone().into_wit();
         Self {
-            description: Description {
-                name: d.name,
-                version: d.version,
-                summary: d.summary,
-                settings_schema: d.settings_schema,
-                columns: Vec::new(),
-            },
+            description: describe(native.describe()),
             native,
         }
     }
@@ -199,12 +206,7 @@ impl<P: autoscaling::AutoscalingPolicy + Send> AutoscalingPolicy for NativeAutos
     fn scale(&mut self, r: &ScaleRequest<'_>) -> Result<(Option<ScaleAnswer>, Cost), PolicyFault> {
         let request = autoscaling::Request {
             now: r.now_ms,
-            mode: match r.mode {
-                Mode::Normal => autoscaling::Mode::Normal,
-                Mode::Evacuation => autoscaling::Mode::Evacuation,
-                Mode::Incident => autoscaling::Mode::Incident,
-                Mode::Maintenance => autoscaling::Mode::Maintenance,
-            },
+            mode: mode(r.mode),
             workload: autoscaling::Workload {
                 name: r.workload.workload.clone(),
                 min: r.workload.min,

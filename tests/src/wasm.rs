@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use engine::ScoringSet;
+use engine::port::admission::AdmissionPolicy;
+use engine::port::preemption::PreemptionPolicy;
 use engine::port::{AutoscalingPolicy, ScoringPolicy};
 use model::policy::{PolicyId, WEIGHT_ONE};
 use model::{Combine, Member, PolicyKind, PolicySetSpec};
@@ -67,6 +69,28 @@ pub fn autoscaling(name: &str, settings: &str) -> Box<dyn AutoscalingPolicy> {
     let prepared = prepared(name);
     let limits = prepared.profile().run().unhurried();
     prepared.autoscaling(settings, limits).expect("started")
+}
+
+/// A shipped admission policy.
+///
+/// # Panics
+/// If it cannot be started with these settings.
+#[must_use]
+pub fn admission(name: &str, settings: &str) -> Box<dyn AdmissionPolicy> {
+    let prepared = prepared(name);
+    let limits = prepared.profile().run().unhurried();
+    prepared.admission(settings, limits).expect("started")
+}
+
+/// A shipped preemption policy.
+///
+/// # Panics
+/// If it cannot be started with these settings.
+#[must_use]
+pub fn preemption(name: &str, settings: &str) -> Box<dyn PreemptionPolicy> {
+    let prepared = prepared(name);
+    let limits = prepared.profile().run().unhurried();
+    prepared.preemption(settings, limits).expect("started")
 }
 
 /// A set of one policy.
