@@ -194,11 +194,11 @@ impl Kit<'_, '_> {
             (About::Review(review), Said::Patches(said)) => {
                 self.patches(q, review, &said, same);
             }
-            (About::Cycle(asked), Said::Keys(keys)) if same => {
-                if q.is_for(Law::HeadOrder) && keys.len() > 1 {
-                    let result = self.head_order(q, asked, &keys);
-                    self.book.note(Law::HeadOrder, &q.name, result);
-                }
+            (About::Cycle(asked), Said::Keys(keys))
+                if same && q.is_for(Law::HeadOrder) && keys.len() > 1 =>
+            {
+                let result = self.head_order(q, asked, &keys);
+                self.book.note(Law::HeadOrder, &q.name, result);
             }
             (About::Cycle(asked), Said::Rulings(rulings)) => {
                 self.rulings(q, asked, &rulings, same);

@@ -28,9 +28,9 @@ pub type MakePreemption<'a> =
 /// Other questions put to an instance before the one under test.
 const DISTRACTIONS: usize = 8;
 
-/// Rows and running pods of a question at full size. Such a question shows the
+/// Rows and running pods from which a question is large. Such a one shows the
 /// budget, and is not asked in between others, since that would only take long.
-const FULL_SIZE: (usize, usize) = (5_000, 20_000);
+const LARGE: (usize, usize) = (1_000, 4_000);
 
 /// Laws that compare answers; without one answer to compare they say nothing.
 const COMPARING: [Law; 4] = [
@@ -64,8 +64,8 @@ pub fn check_preemption(make: &mut MakePreemption<'_>) -> Report {
 }
 
 impl Question {
-    fn full_size(&self) -> bool {
-        self.rows.len() >= FULL_SIZE.0 && self.running.len() >= FULL_SIZE.1
+    fn is_large(&self) -> bool {
+        self.rows.len() >= LARGE.0 && self.running.len() >= LARGE.1
     }
 
     fn is_for(&self, law: Law) -> bool {
@@ -99,7 +99,7 @@ impl Kit<'_, '_> {
         };
         self.book.fuel(fuel);
         self.book.note(Law::Answer, &q.name, Ok(()));
-        if q.full_size() {
+        if q.is_large() {
             self.book.within_budget(&q.name, fuel);
         }
         let same = self.determinism(q, &said, fuel);
@@ -190,7 +190,7 @@ impl Kit<'_, '_> {
         ];
         for order in others {
             let mut used = self.fresh(&all[i])?;
-            let small = order.into_iter().filter(|o| !all[*o].full_size());
+            let small = order.into_iter().filter(|o| !all[*o].is_large());
             for other in small.take(DISTRACTIONS) {
                 // The answers of others have been looked at, or will be.
                 used.set_context(&all[other].context)?;

@@ -84,7 +84,10 @@ fn a_preemption_policy_is_checked_by_its_own_laws() {
     let UploadError::NotConformant { report } = &error else {
         panic!("{error}");
     };
-    assert!(report.counts(conformance::Law::Placements).1 > 0, "{report}");
+    assert!(
+        report.counts(conformance::Law::Placements).1 > 0,
+        "{report}"
+    );
 }
 
 #[test]

@@ -221,8 +221,7 @@ impl<'q> Look<'q> {
             for v in gone.iter().filter(|v| self.q.running.row[**v] == row) {
                 free[0] += i64::from(self.q.running.cpu[*v]);
                 free[1] += i64::from(self.q.running.memory[*v]);
-                for slot in 0..gpus.len() {
-                    let gpu = &mut gpus[slot];
+                for (slot, gpu) in gpus.iter_mut().enumerate() {
                     if self.q.running.gpu_slots[*v] >> slot & 1 == 1 && gpu.milli >= 0 {
                         gpu.milli = (gpu.milli + self.q.running.gpu_milli[*v]).min(WHOLE);
                     }

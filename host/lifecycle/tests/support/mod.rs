@@ -224,9 +224,7 @@ impl Guest {
 
     /// A preemption policy without opinions.
     pub fn preemption(&self) -> Vec<u8> {
-        self.proposing(&format!(
-            "(i32.store8 (i32.const {RETURN}) (i32.const 2))"
-        ))
+        self.proposing(&format!("(i32.store8 (i32.const {RETURN}) (i32.const 2))"))
     }
 
     /// A preemption policy whose every plan places nothing.
