@@ -119,14 +119,7 @@ impl Engine {
         let best = top.first().copied();
         self.scratch.top = top;
         let found = best.map(|row| {
-            let devices = place(
-                &world,
-                set,
-                &mut self.scratch,
-                &signature,
-                row,
-                &mut tally,
-            );
+            let devices = place(&world, set, &mut self.scratch, &signature, row, &mut tally);
             (row, devices)
         });
         let reason = self.reason(class, &entry);
@@ -153,7 +146,13 @@ impl Engine {
     }
 
     /// The decision without its outcome.
-    pub(crate) fn record(&mut self, slot: u32, entry: &Entry, top: &[u32], tally: Tally) -> Decision {
+    pub(crate) fn record(
+        &mut self,
+        slot: u32,
+        entry: &Entry,
+        top: &[u32],
+        tally: Tally,
+    ) -> Decision {
         if tally.tripped {
             self.tripped = tally.faults.last().cloned();
         }

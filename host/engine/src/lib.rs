@@ -19,6 +19,7 @@ mod engine; // the state and its events, in reading order from here
 mod evict;
 mod filter;
 mod gang;
+mod jobs;
 mod lower;
 mod place;
 mod preempt;
@@ -45,9 +46,7 @@ mod set;
 pub mod state;
 pub mod view;
 
-pub use admission::{
-    ALARM_AFTER_MS, ALARM_EVERY_MS, QueueView, QuotaView, QuotaWait, WaitingJob,
-};
+pub use admission::{ALARM_AFTER_MS, ALARM_EVERY_MS, QueueView, QuotaView, QuotaWait, WaitingJob};
 pub use budget::{GUARD_FLOOR, GUARD_PERCENT, GUARD_WINDOW_MS, SYSTEM_BUCKET};
 pub use cache::CACHE_BYTES_MAX;
 pub use chain::{AdmissionSet, Chain, ChainError, ChainMember, PreemptionSet};
@@ -59,7 +58,9 @@ pub use gang::GANG_FAILURES_MAX;
 pub use gang::view::{BudgetView, GangState, GangView, GuardView, RoleView};
 pub use nodes::GPU_MODELS_MAX;
 pub use pods::FINISHED_JOBS_MAX;
-pub use preempt::{FINISHED_PLANS_MAX, PodOutcome, ROWS_PER_PLAN, RETRY_FIRST_MS, RETRY_MAX_MS, WhatIfAnswer};
+pub use preempt::{
+    FINISHED_PLANS_MAX, PodOutcome, RETRY_FIRST_MS, RETRY_MAX_MS, ROWS_PER_PLAN, WhatIfAnswer,
+};
 pub use question::Question;
 pub use queue::{BACKOFF_FIRST_MS, BACKOFF_MAX_MS, REFUSED_MS};
 pub use score::{DECISION_FUEL_MAX, ROWS_PER_CALL};

@@ -73,7 +73,7 @@ pub(crate) struct Preemption {
     /// Otherwise the next attempt is due then, ms.
     due_ms: u64,
     lowered: Lowered,
-    candidates: Candidates,
+    pub(crate) candidates: Candidates,
 }
 
 impl Default for Preemption {

@@ -177,7 +177,10 @@ impl Engine {
             },
             None if pod.gang.is_some() => PodState::Waiting {
                 reason: pod.reason,
-                retry_at_ms: pod.gang.as_deref().and_then(|gang| self.gangs.retry_at(gang)),
+                retry_at_ms: pod
+                    .gang
+                    .as_deref()
+                    .and_then(|gang| self.gangs.retry_at(gang)),
             },
             None => {
                 let aside = self
@@ -280,7 +283,9 @@ impl Engine {
     fn waiting_elsewhere(&self) -> impl Iterator<Item = &Pod> {
         let promised = self.pods.promised.iter().copied();
         let slots = self.gangs.waiting().chain(promised);
-        slots.map(|slot| self.pods.get(slot)).filter(|p| p.at.is_none())
+        slots
+            .map(|slot| self.pods.get(slot))
+            .filter(|p| p.at.is_none())
     }
 
     /// Pods running.

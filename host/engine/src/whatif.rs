@@ -6,17 +6,70 @@ use std::collections::BTreeMap;
 use model::Resources;
 use model::quantity::GPU_MILLI;
 
-use crate::class::Classes;
+use crate::class::{Class, Classes};
 use crate::nodes::{DeviceChange, Nodes, SLOTS, slots_of};
 use crate::pods::Allocation;
 
 /// What is left on one row. Signed: a place that is promised while its owner
 /// leaves is charged twice.
 #[derive(Debug, Clone, Copy)]
-struct RowLeft {
+pub(crate) struct RowLeft {
     free: Resources,
     milli: [i32; SLOTS],
     memory: [i32; SLOTS],
+}
+
+impl RowLeft {
+    /// What is left on a row as it is.
+    pub(crate) fn of(nodes: &Nodes, row: u32) -> Self {
+        let mut left = Self {
+            free: nodes.free[row as usize],
+            milli: [DEAD; SLOTS],
+            memory: [DEAD; SLOTS],
+        };
+        if nodes.device_slots[row as usize] > 0 {
+            for s in 0..SLOTS {
+                if let Some((milli, memory)) = nodes.device_left(row, s) {
+                    left.milli[s] = milli;
+                    left.memory[s] = memory;
+                }
+            }
+        }
+        left
+    }
+
+    /// Devices that a pod of the class could use, as a mask.
+    fn usable(&self, need: &Class) -> u16 {
+        let milli = need.gpu.milli.min(GPU_MILLI) as i32;
+        let memory = need.gpu.memory_mib as i32;
+        (0..SLOTS).fold(0, |mask, s| {
+            let ok = self.milli[s] >= milli && self.memory[s] >= memory;
+            mask | u16::from(ok) << s
+        })
+    }
+
+    /// Whether a pod of the class fits.
+    pub(crate) fn fits(&self, need: &Class) -> bool {
+        need.requests.fits(&self.free)
+            && (need.gpu.count == 0 || self.usable(need).count_ones() >= need.gpu.count)
+    }
+
+    /// Takes running work off.
+    pub(crate) fn take_off(&mut self, requests: &Resources, at: &Allocation) {
+        self.change(requests, at.devices, at.per_device.into(), -1);
+    }
+
+    fn change(&mut self, requests: &Resources, devices: u16, per: DeviceChange, sign: i32) {
+        if sign > 0 {
+            self.free -= *requests;
+        } else {
+            self.free += *requests;
+        }
+        for s in slots_of(devices) {
+            self.milli[s] -= sign * per.milli;
+            self.memory[s] -= sign * per.memory;
+        }
+    }
 }
 
 /// A device that takes nothing, whatever is given back to it.
@@ -68,18 +121,7 @@ impl<'a> WhatIf<'a> {
         if let Some(left) = self.rows.get(&row) {
             return *left;
         }
-        let mut left = RowLeft {
-            free: self.nodes.free[row as usize],
-            milli: [DEAD; SLOTS],
-            memory: [DEAD; SLOTS],
-        };
-        for s in 0..SLOTS {
-            if let Some((milli, memory)) = self.nodes.device_left(row, s) {
-                left.milli[s] = milli;
-                left.memory[s] = memory;
-            }
-        }
-        left
+        RowLeft::of(self.nodes, row)
     }
 
     fn set(&mut self, row: u32, left: RowLeft) {
@@ -89,14 +131,7 @@ impl<'a> WhatIf<'a> {
 
     /// Devices of the row that a pod of the class could use, as a mask.
     pub(crate) fn usable(&self, class: u32, row: u32) -> u16 {
-        let gpu = &self.classes.get(class).gpu;
-        let left = self.left(row);
-        let need_milli = gpu.milli.min(GPU_MILLI) as i32;
-        let need_memory = gpu.memory_mib as i32;
-        (0..SLOTS).fold(0, |mask, s| {
-            let ok = left.milli[s] >= need_milli && left.memory[s] >= need_memory;
-            mask | u16::from(ok) << s
-        })
+        self.left(row).usable(self.classes.get(class))
     }
 
     /// Whether a pod of the class fits on what is left. Says nothing about
@@ -230,15 +265,7 @@ impl<'a> WhatIf<'a> {
         sign: i32,
     ) {
         let mut left = self.left(row);
-        if sign > 0 {
-            left.free -= *requests;
-        } else {
-            left.free += *requests;
-        }
-        for s in slots_of(devices) {
-            left.milli[s] -= sign * per.milli;
-            left.memory[s] -= sign * per.memory;
-        }
+        left.change(requests, devices, per, sign);
         self.set(row, left);
     }
 }

@@ -125,9 +125,7 @@ impl Engine {
             self.fixes(&filter, &mut memo, spec.priority),
         );
         self.classes.leave(class);
-        if self.classes.take_ids_freed() {
-            self.scratch.forget_matches();
-        }
+        self.forget_freed_ids();
         found
     }
 

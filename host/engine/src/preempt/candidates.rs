@@ -2,12 +2,13 @@
 //! thousands, by a number that is remembered for each row and worked out again
 //! only for rows that changed.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use crate::class::Class;
 use crate::engine::Engine;
 use crate::filter::{Filter, MatchMemo};
 use crate::port::preemption::Action;
-use crate::whatif::WhatIf;
+use crate::whatif::RowLeft;
 
 use super::request::{ROWS_PER_PLAN, Touch, eligible};
 use super::unit::Unit;
@@ -18,13 +19,15 @@ const SIGNATURES_MAX: usize = 64;
 /// A row on which nobody's leaving would be enough.
 const NEVER: i64 = i64::MAX;
 
-/// Class with its generation, and priority.
-type Signature = (u32, u32, i32);
+/// What the pod needs, and its priority. Not the class by id: ids end with the
+/// last pod that has them, and the next pod of the kind would start cold.
+type Signature = (Class, i32);
 
 /// Remembered numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
-    known: BTreeMap<Signature, Keys>,
+    /// Only looked up, so that its order can never reach a decision.
+    known: HashMap<Signature, Keys>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +36,13 @@ struct Keys {
     seen: u64,
     /// Smaller is better: highest priority that has to go, then how many.
     keys: Vec<i64>,
+}
+
+impl Candidates {
+    /// Forgets everything: ids of selectors or tolerations have new meanings.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+    }
 }
 
 impl Engine {
@@ -65,7 +75,7 @@ impl Engine {
         let priority = unit.priority;
         let touch = Touch { action, priority };
         let mut candidates = std::mem::take(&mut self.preemption.candidates);
-        let signature = (class, self.classes.generation(class), priority);
+        let signature = (self.classes.get(class).clone(), priority);
         let mut once = Keys::default();
         // Who borrows changes without the row changing, so only priorities are
         // remembered.
@@ -96,11 +106,10 @@ impl Engine {
         let fresh = keys.keys.is_empty();
         let mut memo = MatchMemo::default();
         let filter = Filter::new(&self.nodes, &self.classes, class);
-        let mut state = WhatIf::new(&self.nodes, &self.classes);
         keys.keys.resize(rows as usize, NEVER);
         let mut look = |row: u32, keys: &mut Vec<i64>| {
             keys[row as usize] = if eligible(&filter, &mut memo, row) {
-                self.row_key(class, row, touch, &mut state)
+                self.row_key(filter.class, row, touch)
             } else {
                 NEVER
             };
@@ -124,7 +133,7 @@ impl Engine {
     }
 
     /// Takes the least important off one by one until the pod fits.
-    fn row_key(&self, class: u32, row: u32, touch: Touch, state: &mut WhatIf<'_>) -> i64 {
+    fn row_key(&self, need: &Class, row: u32, touch: Touch) -> i64 {
         let mut pods: Vec<(i32, u64, u32)> = self
             .pods
             .on(row)
@@ -137,24 +146,21 @@ impl Engine {
             return NEVER;
         }
         pods.sort_unstable();
-        let mark = state.mark();
-        let mut key = NEVER;
+        let mut left = RowLeft::of(&self.nodes, row);
         let (mut taken, mut highest) = (0i64, i32::MIN);
         for (priority, _, slot) in pods {
             let pod = self.pods.get(slot);
             let Some(at) = &pod.at else { continue };
-            state.take_off(&pod.spec.requests, at);
+            left.take_off(&pod.spec.requests, at);
             let together = pod.gang.as_deref().and_then(|g| self.pods.jobs.get(g));
             taken += together.map_or(1, |job| job.pods.len() as i64);
             highest = highest.max(priority);
-            if state.fits(class, row) {
+            if left.fits(need) {
                 let rank = i64::from(highest) - i64::from(i32::MIN);
-                key = rank << 24 | taken.min((1 << 24) - 1);
-                break;
+                return rank << 24 | taken.min((1 << 24) - 1);
             }
         }
-        state.rollback(mark);
-        key
+        NEVER
     }
 
     /// Rows with most room, where moved work could go.

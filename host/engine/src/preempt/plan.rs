@@ -302,7 +302,7 @@ impl Engine {
             seq,
             time_ms: self.now_ms,
             pod: Arc::clone(&name),
-            set_revision: self.preemption.set.spec.revision,
+            set_revision: self.set.spec.revision,
             outcome: Outcome::Bound {
                 row: at.row,
                 node: Arc::clone(&node),

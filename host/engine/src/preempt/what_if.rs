@@ -151,9 +151,7 @@ impl Engine {
                 self.pods.apps.leave(pod.app - 1);
             }
         }
-        if self.classes.take_ids_freed() {
-            self.scratch.forget_matches();
-        }
+        self.forget_freed_ids();
         self.pods.jobs.remove(&job.id);
         (self.next_seq, self.next_arrival) = before;
     }

@@ -63,7 +63,10 @@ fn set(malice: Malice) -> (PreemptionSet, Arc<Mutex<u32>>) {
         }],
         combine: Combine::Weighted,
     };
-    (PreemptionSet::new(spec, vec![Box::new(policy)]).unwrap(), asked)
+    (
+        PreemptionSet::new(spec, vec![Box::new(policy)]).unwrap(),
+        asked,
+    )
 }
 
 fn victims(ids: impl IntoIterator<Item = u32>) -> Vec<Victim> {
@@ -103,7 +106,10 @@ fn plays_out(malice: Malice) {
     assert!(*asked.lock().unwrap() > 0, "it was asked");
     let (kind, fault) = &w.out.faults[0];
     assert_eq!(*kind, PolicyKind::Preemption);
-    assert_eq!((fault.policy.name.as_str(), fault.call), ("hostile", "propose"));
+    assert_eq!(
+        (fault.policy.name.as_str(), fault.call),
+        ("hostile", "propose")
+    );
     assert_eq!(fault.code, "BadAnswer", "{}", fault.message);
     assert_eq!(w.evicted().len(), 2, "what the built-in chose");
     assert_eq!(w.running("high"), 1);

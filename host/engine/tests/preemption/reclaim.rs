@@ -38,7 +38,10 @@ fn lent() -> World {
     w.now += 1_000;
     w.submit(queued(job("lent", 5, 1, 0), "a"));
     w.submit(queued(job("own", 5, 1, 0), "b"));
-    assert_eq!((w.running("old"), w.running("lent"), w.running("own")), (10, 5, 5));
+    assert_eq!(
+        (w.running("old"), w.running("lent"), w.running("own")),
+        (10, 5, 5)
+    );
     w
 }
 
@@ -49,11 +52,21 @@ fn exactly_what_was_lent_is_taken_newest_first() {
     w.submit(queued(gang("claim", 5, 1, 0), "b"));
     assert_eq!(w.running("claim"), 0);
     w.wait(PATIENCE_MS + 5_000);
-    assert_eq!(w.running("claim"), 5, "{:?} {:?} {:?}", w.engine.preemption_wait("claim"), w.out.admissions, w.out.faults);
+    assert_eq!(
+        w.running("claim"),
+        5,
+        "{:?} {:?} {:?}",
+        w.engine.preemption_wait("claim"),
+        w.out.admissions,
+        w.out.faults
+    );
     let evicted = w.evicted();
     assert_eq!(evicted.len(), 5);
     assert!(evicted.iter().all(|(_, c)| *c == EvictCause::Reclaimed));
-    assert!(evicted.iter().all(|(p, _)| p.starts_with("lent")), "{evicted:?}");
+    assert!(
+        evicted.iter().all(|(p, _)| p.starts_with("lent")),
+        "{evicted:?}"
+    );
     assert_eq!(w.running("own"), 5, "its own work is not touched");
     assert_eq!(w.engine.job("lent").unwrap().waiting, 5);
 }

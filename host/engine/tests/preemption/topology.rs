@@ -24,7 +24,10 @@ fn a_domain_full_of_preemptible_work_is_considered() {
     assert_eq!(w.running("low"), 32);
     w.submit(inside(gang("train", 2, 8, 10), Level::Rack, true));
     w.wait(PATIENCE_MS);
-    assert!(w.evicted().is_empty(), "half of all pods is a mass eviction");
+    assert!(
+        w.evicted().is_empty(),
+        "half of all pods is a mass eviction"
+    );
     let (_, _, why) = w.engine.preemption_wait("train").unwrap();
     assert!(why.contains("approve"), "{why}");
     w.event(Event::ApproveEvictions { count: 16 });
@@ -73,7 +76,13 @@ fn what_cannot_fit_evicts_nobody() {
 fn a_gang_yields_as_a_whole() {
     let mut w = racks();
     w.submit(gang("old", 4, 8, 0));
-    assert_eq!(w.running("old"), 4, "{:?} {:?}", w.out.decisions, w.out.faults);
+    assert_eq!(
+        w.running("old"),
+        4,
+        "{:?} {:?}",
+        w.out.decisions,
+        w.out.faults
+    );
     w.submit(job("high", 1, 1, 10));
     w.wait(PATIENCE_MS);
     assert_eq!(w.evicted().len(), 4, "all or none");

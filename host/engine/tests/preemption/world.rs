@@ -5,9 +5,7 @@ use model::disruption::Terms;
 use model::gang::{GangSpec, Level, RoleSpec, TopologySpec};
 use model::job::JobMeta;
 use model::plan::{EvictCause, PlanRecord, PlanStatus};
-use model::{
-    Event, GpuRequest, GpuSpec, JobKind, JobSpec, NodeSpec, Outcome, PodSpec, Resources,
-};
+use model::{Event, GpuRequest, GpuSpec, JobKind, JobSpec, NodeSpec, Outcome, PodSpec, Resources};
 
 /// Everybody has waited long enough after this.
 pub const PATIENCE_MS: u64 = 10_000;
