@@ -163,6 +163,7 @@ fn state_that_is_gone_holds_the_host_until_somebody_has_looked() {
         let action = Action::Approve {
             by: "me".to_owned(),
             reason: "looked".to_owned(),
+            count: None,
         };
         daemon.perform_blocking(Submission::new(action, |_, _| Reply::empty(200)))
     };

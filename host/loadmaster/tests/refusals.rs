@@ -195,7 +195,7 @@ fn a_policy_is_uploaded_activated_rolled_back_and_survives_a_restart() {
     assert_eq!(stale.header("etag"), "\"1\"");
     assert_eq!(stale.no(412, "RevisionConflict")["current"]["revision"], 1);
     host.send_if("PUT", "/api/v1/hooks/admission", &tagged, body.clone())
-        .no(422, "KindNotServed");
+        .no(422, "WrongKind");
     host.get("/api/v1/hooks/colour").no(404, "NotFound");
 
     host.send("POST", "/api/v1/pods", pod("p1", 1)).ok(201);
@@ -227,7 +227,7 @@ fn a_policy_is_uploaded_activated_rolled_back_and_survives_a_restart() {
             .as_array()
             .unwrap()
             .len(),
-        2
+        4
     );
     let metrics = host.get("/metrics").text;
     assert!(

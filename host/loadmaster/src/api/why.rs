@@ -116,6 +116,8 @@ fn rank(fixes: &mut Vec<WhyFix>, preemption: &WhyPreemption) {
                 },
             );
         }
+        // Waiting for that only helps if somebody may have to yield.
+        (None, Some(_)) if preemption.because.is_none() && !lower(fixes) => {}
         (None, Some(at)) if preemption.because.is_none() => {
             fixes.insert(
                 0,
@@ -131,6 +133,11 @@ fn rank(fixes: &mut Vec<WhyFix>, preemption: &WhyPreemption) {
         }),
         (None, None) => {}
     }
+}
+
+/// Whether pods of lower priority hold what is missing.
+fn lower(fixes: &[WhyFix]) -> bool {
+    fixes.iter().any(|f| matches!(f, WhyFix::Preempt { .. }))
 }
 
 /// What would let a job past its quota, cheapest first.

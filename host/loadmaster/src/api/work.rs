@@ -104,8 +104,7 @@ pub(crate) async fn submit_job(request: Request) -> Result<Response, Problem> {
     job_body.check_size()?;
     let sent = job_body.clone();
     let spec: JobSpec = job_body.try_into()?;
-    // Both spellings: whoever asks for a dry run must not get a real one.
-    if request.flag("dry_run") || request.flag("dryRun") {
+    if request.flag("dry_run") {
         return what_if(&request, spec).await;
     }
     let id = spec.id.clone();

@@ -311,6 +311,12 @@ fn every_object_comes_back() {
                 checkpoint_ms: 3,
                 evictions: 4,
             },
+            tried: Some(s::Tried {
+                attempts: 2,
+                next_ms: 3,
+                nominated: Some((1, "r3".to_owned())),
+                why: "nobody yields".to_owned(),
+            }),
         }),
         EngineObject::Job(s::JobState {
             spec: job(),
@@ -325,6 +331,7 @@ fn every_object_comes_back() {
             ],
             attempts: 5,
             started_ms: Some(6),
+            tried: Some(s::Tried::default()),
         }),
         EngineObject::Job(s::JobState {
             spec: gang(),
@@ -335,6 +342,7 @@ fn every_object_comes_back() {
             patches: Vec::new(),
             attempts: 0,
             started_ms: None,
+            tried: None,
         }),
         EngineObject::Scaling(s::ScalingState {
             spec: scaling(),
