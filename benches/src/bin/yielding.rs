@@ -384,7 +384,7 @@ fn review(i: u64) -> Review {
     }
 }
 
-const DEFAULTS: &str = r#"{"rules":[{"id":"limit","version":"1","when":{"kind":"batch"},"set":{"/runtime-limit":86400000,"/labels/cost-centre":"unknown"},"reason":"nothing runs for ever"}]}"#;
+const DEFAULTS: &str = r#"{"rules":[{"id":"limit","version":1,"when":{"kind":"batch"},"set":{"/runtime-limit":86400000,"/labels/cost-centre":"unknown"},"reason":"nothing runs for ever"}]}"#;
 
 fn admission() {
     const REVIEWS: u64 = 20_000;
@@ -436,7 +436,15 @@ fn admission() {
 
 fn main() {
     sandbox::compile_child::maybe_run();
-    preemption();
-    reclaim();
-    admission();
+    let only = std::env::args().nth(1);
+    let parts: [(&str, fn()); 3] = [
+        ("preemption", preemption),
+        ("reclaim", reclaim),
+        ("admission", admission),
+    ];
+    for (name, run) in parts {
+        if only.as_deref().is_none_or(|o| o == name) {
+            run();
+        }
+    }
 }

@@ -186,10 +186,12 @@ impl Engine {
             }
         }
         pods.extend(members.iter().flatten());
-        pods.sort_by_key(|s| {
-            let pod = self.pods.get(*s);
-            (pod.at.map(|at| at.row), pod.arrival)
-        });
+        if !members.is_empty() {
+            pods.sort_by_cached_key(|s| {
+                let pod = self.pods.get(*s);
+                (pod.at.map(|at| at.row), pod.arrival)
+            });
+        }
         let mut budgets: BTreeMap<&str, u32> = BTreeMap::new();
         asked.groups = vec![Vec::new(); members.len()];
         for slot in pods {
