@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Lower numbers may not depend on higher ones, nor on their own, except where
 /// [`SIBLINGS`] says so.
-const LAYERS: [(&str, u32); 19] = [
+const LAYERS: [(&str, u32); 23] = [
     ("model", 0),
     ("engine", 1),
     ("conformance", 2),
@@ -24,13 +24,17 @@ const LAYERS: [(&str, u32); 19] = [
     ("guardrails", 1),
     ("defaults", 1),
     ("shortest-service", 1),
+    ("quota-admission", 1),
+    ("deadline-admission", 1),
+    ("fair-preemption", 1),
+    ("gang-packer", 1),
     ("tests", 9),
     ("benches", 10),
     ("none", 0),
 ];
 
 /// Host and guest side meet only in `wit/`.
-const GUEST: [&str; 8] = [
+const GUEST: [&str; 12] = [
     "loadmaster-sdk",
     "binpack",
     "spread",
@@ -39,6 +43,10 @@ const GUEST: [&str; 8] = [
     "shortest-service",
     "guardrails",
     "defaults",
+    "quota-admission",
+    "deadline-admission",
+    "fair-preemption",
+    "gang-packer",
 ];
 
 /// Only these and what is above them may compile wasmtime.

@@ -137,6 +137,10 @@ fn every_plugin_reads_alike() {
         "shortest-service",
         "guardrails",
         "defaults",
+        "quota-admission",
+        "deadline-admission",
+        "fair-preemption",
+        "gang-packer",
     ] {
         let dir = root().join("plugins").join(plugin);
         let readme = std::fs::read_to_string(dir.join("README.md")).expect(plugin);

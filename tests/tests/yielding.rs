@@ -57,9 +57,9 @@ fn sets() -> Vec<(&'static str, Option<PreemptionSet>)> {
         ),
         (
             "fair as kube",
-            Some(set(vec![Box::new(NativePreemption::<FairPreemption>::new(
-                r#"{"ranking":"kube"}"#,
-            ))])),
+            Some(set(vec![Box::new(
+                NativePreemption::<FairPreemption>::new(r#"{"ranking":"kube"}"#),
+            )])),
         ),
     ]
 }
@@ -290,9 +290,10 @@ impl World {
             for role in &g.roles {
                 let holds = role.running;
                 let partial = holds > 0 && holds < role.min;
-                let ending = self.engine.pods().any(|p| {
-                    p.spec.job.as_deref() == Some(&*g.job) && p.leaving.is_some()
-                });
+                let ending = self
+                    .engine
+                    .pods()
+                    .any(|p| p.spec.job.as_deref() == Some(&*g.job) && p.leaving.is_some());
                 let done = self
                     .engine
                     .job(&g.job)
@@ -307,7 +308,10 @@ impl World {
         let nodes: Vec<&str> = plan.placements.iter().map(|p| &*p.node).collect();
         let reclaims = plan.action == "reclaim";
         for victim in &plan.victims {
-            let gang = self.engine.pod(&victim.pod).and_then(|p| p.spec.job.clone());
+            let gang = self
+                .engine
+                .pod(&victim.pod)
+                .and_then(|p| p.spec.job.clone());
             let whole = gang.is_some_and(|job| self.engine.gang_view(&job).is_some());
             assert!(
                 whole || reclaims || nodes.contains(&&*victim.node),
@@ -332,6 +336,9 @@ fn whatever_is_planned_the_rules_hold() {
             plans += w.plans;
         }
         println!("{name}: {plans} plans");
-        assert!(plans > 100, "{name}: only {plans} plans, so little was tested");
+        assert!(
+            plans > 100,
+            "{name}: only {plans} plans, so little was tested"
+        );
     }
 }

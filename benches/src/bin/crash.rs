@@ -5,7 +5,9 @@
 //! what was acknowledged. The child is killed at a random moment and started
 //! again on the same directory, cycle after cycle, and everything ever
 //! acknowledged is looked up: jobs are there, pods run where the answer said they
-//! run, on the same devices, and finished ones stay finished.
+//! run, on the same devices, and finished ones stay finished. Every gang there is
+//! runs whole or not at all, and what nodes have left adds up with what runs: no
+//! reservation leaks.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -117,6 +119,20 @@ fn client(base: &str, seed: u64, cycle: usize, dead: &AtomicBool, acks: &Mutex<A
                     acks.lock().expect("lock").jobs.insert(name, replicas);
                 }
             }
+            1 if i % 3 == 0 => {
+                let id = format!("g-{name}");
+                let members = 2 + rng.below(7);
+                let gpus = 1 + rng.below(4);
+                let gang = json!({
+                    "id": id, "kind": "batch", "replicas": members,
+                    "template": {"app": "crash", "requests": {"cpu": "250m", "memory": "128Mi"}},
+                    "gang": {"roles": [{"name": "w", "count": members, "min": members, "template":
+                        {"requests": {"cpu": "250m", "memory": "128Mi"}, "gpu": {"count": gpus}}}]},
+                });
+                if let Some((201, _)) = post(&agent, &format!("{base}/jobs"), &gang) {
+                    acks.lock().expect("lock").jobs.insert(id, members);
+                }
+            }
             1 if mine.len() > 4 => {
                 let pod = mine.swap_remove(rng.below(mine.len() as u64) as usize);
                 let url = format!("{base}/pods/{pod}/finished");
@@ -169,6 +185,58 @@ fn lost(base: &str, acks: &Acknowledged) -> Vec<String> {
     lost
 }
 
+/// Everything of a paged list.
+fn all(agent: &ureq::Agent, url: &str) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, mut page) = get(agent, &format!("{url}?limit=500{cursor}"));
+        assert_eq!(status, 200, "{url}: {page}");
+        if let Some(list) = page["items"].as_array_mut() {
+            items.append(list);
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return items,
+        }
+    }
+}
+
+/// Gangs that run in part, and milli-GPU that nobody holds and nobody has free.
+fn broken(base: &str) -> (Vec<String>, i64, usize) {
+    let agent = agent();
+    let gangs = all(&agent, &format!("{base}/gangs"));
+    let whole = |g: &Value| {
+        let roles = g["roles"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+        let running = |r: &Value| r["running"].as_u64().unwrap_or(0);
+        let started = roles.iter().any(|r| running(r) > 0);
+        !started
+            || roles
+                .iter()
+                .all(|r| running(r) >= r["min"].as_u64().unwrap_or(1))
+    };
+    let partial = gangs.iter().filter(|g| !whole(g));
+    let partial = partial.map(|g| g["job"].to_string()).collect();
+    let nodes = all(&agent, &format!("{base}/nodes"));
+    let free: i64 = nodes
+        .iter()
+        .flat_map(|n| n["gpu_milli_free"].as_array().into_iter().flatten())
+        .filter_map(Value::as_i64)
+        .sum();
+    let held: i64 = all(&agent, &format!("{base}/pods"))
+        .iter()
+        .filter(|p| p["state"]["phase"] == "running")
+        .map(|p| {
+            let devices = p["state"]["devices"].as_array().map_or(0, Vec::len) as i64;
+            let share = p["spec"]["gpu"]["share"].as_str().unwrap_or("1");
+            let milli = share
+                .strip_suffix('m')
+                .map_or(1_000, |m| m.parse().unwrap_or(0));
+            devices * milli
+        })
+        .sum();
+    (partial, NODES as i64 * 8_000 - free - held, gangs.len())
+}
+
 fn prepare(base: &str) {
     let agent = agent();
     let nodes: Vec<Value> = (0..NODES)
@@ -218,6 +286,7 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
     let acks = Arc::new(Mutex::new(Acknowledged::default()));
     let (mut rng, mut checked, mut ever) = (Rng::new(9), 0, 0);
+    let mut gangs = 0;
     for cycle in 0..=cycles {
         let (mut child, base) = start(&dir);
         if cycle == 0 {
@@ -241,6 +310,13 @@ fn main() {
                 std::process::exit(1);
             }
             checked += acks.pods.len() + acks.jobs.len();
+            let (partial, leaked, looked_at) = broken(&base);
+            gangs += looked_at;
+            if !partial.is_empty() || leaked != 0 {
+                eprintln!("cycle {cycle}: partial gangs {partial:?}, {leaked} milli-GPU leaked");
+                let _ = child.kill();
+                std::process::exit(1);
+            }
             // What was found is not looked for in every later cycle, or cycles
             // would grow without end; the newest are looked at a few times.
             if cycle % 4 == 3 && cycle < cycles {
@@ -269,5 +345,8 @@ fn main() {
     println!("acknowledged writes   {ever}");
     println!("looked up             {checked}");
     println!("lost                  0");
+    println!("gangs looked at       {gangs}");
+    println!("partial gangs         0");
+    println!("leaked reservations   0");
     let _ = std::fs::remove_dir_all(&dir);
 }

@@ -11,9 +11,7 @@
 use std::time::Duration;
 
 use benches::{Timing, cpu_time};
-use engine::port::admission::{
-    AdmissionPolicy, Caller, Facts, JobView, Operation, Review, Role,
-};
+use engine::port::admission::{AdmissionPolicy, Caller, Facts, JobView, Operation, Review, Role};
 use engine::port::preemption::PreemptionPolicy;
 use engine::{Config, Engine, Output, PreemptionSet};
 use model::disruption::Terms;
@@ -215,10 +213,7 @@ fn preemption() {
     };
     let (times, _) = plans(full(None), PLANS);
     line("built-in (kube's order)", &times);
-    for (label, settings) in [
-        ("cost", "{}"),
-        ("kube", r#"{"ranking":"kube"}"#),
-    ] {
+    for (label, settings) in [("cost", "{}"), ("kube", r#"{"ranking":"kube"}"#)] {
         let sandboxed = wasm::preemption("fair-preemption", settings);
         let (wasm_times, a) = plans(full(Some(sandboxed)), PLANS);
         let w = line(&format!("fair-preemption {label}, wasm"), &wasm_times);
@@ -326,7 +321,9 @@ fn reclaim() {
         let (builtin, _) = best(&|| None);
         let (wasm, victims) = best(&|| Some(wasm::preemption("gang-packer", "{}")));
         let (native, same) = best(&|| {
-            Some(Box::new(NativePreemption::<gang_packer::GangPacker>::new("{}")))
+            Some(Box::new(NativePreemption::<gang_packer::GangPacker>::new(
+                "{}",
+            )))
         });
         assert_eq!(victims, same, "wasm and native choose the same");
         println!(
@@ -406,11 +403,9 @@ fn admission() {
         }
         (Timing::of(&rounds, REVIEWS), answers)
     };
-    let validate = |p: &mut dyn AdmissionPolicy, r: &Review| {
-        p.validate(r).expect("no fault").0.warnings.len()
-    };
-    let mutate =
-        |p: &mut dyn AdmissionPolicy, r: &Review| p.mutate(r).expect("no fault").0.len();
+    let validate =
+        |p: &mut dyn AdmissionPolicy, r: &Review| p.validate(r).expect("no fault").0.warnings.len();
+    let mutate = |p: &mut dyn AdmissionPolicy, r: &Review| p.mutate(r).expect("no fault").0.len();
     let line = |name: &str, w: (Timing, usize), n: (Timing, usize)| {
         assert_eq!(w.1, n.1, "wasm and native answer the same");
         println!(

@@ -16,6 +16,7 @@ use crate::effect::{Effect, Key, Output, RequeueCause};
 use crate::engine::Engine;
 use crate::error::EventError;
 use crate::pods::{Allocation, Leaving};
+use crate::preempt::Tried;
 
 impl Engine {
     /// Asks a running pod to leave. It has left at once, in the same step, when
@@ -104,6 +105,7 @@ impl Engine {
         });
         out.changed.push(Key::Pod(name));
         if !promised {
+            self.be_patient(slot, out);
             self.enqueue(slot);
         }
         if let Some(leaving) = leaving
@@ -112,6 +114,25 @@ impl Engine {
             self.gangs.plans.insert(leaving.plan);
         }
         self.wake_for(at.row);
+    }
+
+    /// Whoever had to yield waits as long as a newcomer before asking others to:
+    /// a row of evictions that set each other off is not what anybody asked for.
+    fn be_patient(&mut self, slot: u32, out: &mut Output) {
+        let tried = Tried {
+            next_ms: self.now_ms + self.config.preempt_after_ms,
+            ..Tried::default()
+        };
+        let pod = self.pods.get_mut(slot);
+        match pod.gang.clone() {
+            None => pod.tried = Some(Box::new(tried)),
+            Some(gang) => {
+                if let Some(job) = self.pods.jobs.get_mut(&*gang) {
+                    job.tried = Some(Box::new(tried));
+                    out.changed.push(Key::Job(gang));
+                }
+            }
+        }
     }
 
     /// Adds a run that has ended to what the pod has done: all of it if it was

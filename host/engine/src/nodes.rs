@@ -367,6 +367,15 @@ impl Nodes {
         })
     }
 
+    /// Whether a device of the row is charged twice: promised while its holder
+    /// leaves.
+    pub(crate) fn is_overcharged(&self, row: u32) -> bool {
+        (0..usize::from(self.device_slots[row as usize])).any(|slot| {
+            let left = self.device_left(row, slot);
+            left.is_some_and(|(milli, memory)| milli < 0 || memory < 0)
+        })
+    }
+
     /// Memory of a device, MiB; 0 when unknown.
     pub(crate) fn device_memory(&self, row: u32, slot: usize) -> i32 {
         let spec = self.specs[row as usize].as_ref();

@@ -286,7 +286,10 @@ impl Engine {
         if !self.worth_asking(unit, action) {
             return Ok(None);
         }
-        let rows = self.candidate_rows(unit, action);
+        let mut rows = self.candidate_rows(unit, action);
+        // Columns say at least nothing of a device, so that a policy would count
+        // with room that a device promised to somebody does not have.
+        rows.retain(|row| !self.nodes.is_overcharged(*row));
         if rows.is_empty() {
             return Ok(None);
         }
@@ -442,7 +445,12 @@ impl Engine {
         let wait = |why: &str| (Reason::WaitingForCapacity, why.to_owned());
         let unit = self.unit_of_gang(job, false);
         let unit = unit.filter(|u| !u.roles.is_empty());
-        let unit = unit.ok_or_else(|| wait("no member waits"))?;
+        let mut unit = unit.ok_or_else(|| wait("no member waits"))?;
+        // Of members that it can do without one must still find a place, or nothing
+        // was started.
+        if unit.roles.iter().all(|r| r.min == 0) {
+            unit.roles[0].min = 1;
+        }
         let rows = self.eligible_rows(&unit);
         if rows.is_empty() {
             let reason = if self.nodes.live() == 0 {

@@ -54,6 +54,17 @@ impl RowLeft {
             && (need.gpu.count == 0 || self.usable(need).count_ones() >= need.gpu.count)
     }
 
+    /// Whether nothing is short that was not as short before, on these devices.
+    fn is_no_worse_than(&self, before: &Self, devices: u16) -> bool {
+        let amounts = |f: &Resources| [f.cpu_milli, f.memory_mib, f.disk_mib, f.network_mbps];
+        let rest = amounts(&self.free).into_iter().zip(amounts(&before.free));
+        let mut rest = rest.map(|(now, then)| now >= then.min(0));
+        rest.all(|ok| ok)
+            && slots_of(devices).all(|s| {
+                self.milli[s] >= before.milli[s].min(0) && self.memory[s] >= before.memory[s].min(0)
+            })
+    }
+
     /// Takes running work off.
     pub(crate) fn take_off(&mut self, requests: &Resources, at: &Allocation) {
         self.change(requests, at.devices, at.per_device.into(), -1);
@@ -228,13 +239,15 @@ impl<'a> WhatIf<'a> {
         self.change(at.row, requests, at.devices, at.per_device.into(), -1);
     }
 
-    /// Puts work back where it runs, if that is still free.
+    /// Puts work back where it runs, if nothing was put there meanwhile. A place
+    /// that is promised to somebody while others leave it is charged twice as it
+    /// is; staying on such a row makes nothing worse.
     pub(crate) fn put_back(&mut self, requests: &Resources, at: &Allocation) -> bool {
         let left = self.left(at.row);
+        let mut back = left;
         let per: DeviceChange = at.per_device.into();
-        let fits = requests.fits(&left.free)
-            && slots_of(at.devices)
-                .all(|s| left.milli[s] >= per.milli && left.memory[s] >= per.memory);
+        back.change(requests, at.devices, per, 1);
+        let fits = back.is_no_worse_than(&RowLeft::of(self.nodes, at.row), at.devices);
         if fits {
             self.change(at.row, requests, at.devices, per, 1);
         }

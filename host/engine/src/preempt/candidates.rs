@@ -72,14 +72,13 @@ impl Engine {
             return Vec::new();
         };
         let class = role.class;
-        let priority = unit.priority;
-        let touch = Touch { action, priority };
+        let touch = Touch::new(self, unit, action);
         let mut candidates = std::mem::take(&mut self.preemption.candidates);
-        let signature = (self.classes.get(class).clone(), priority);
+        let signature = (self.classes.get(class).clone(), unit.priority);
         let mut once = Keys::default();
         // Who borrows changes without the row changing, so only priorities are
         // remembered.
-        let keys = if action == Action::Preempt {
+        let keys = if action == Action::Preempt && touch.borrower.is_none() {
             if candidates.known.len() >= SIGNATURES_MAX
                 && !candidates.known.contains_key(&signature)
             {
@@ -100,7 +99,7 @@ impl Engine {
         rows
     }
 
-    fn refresh_keys(&self, keys: &mut Keys, class: u32, touch: Touch) {
+    fn refresh_keys(&self, keys: &mut Keys, class: u32, touch: Touch<'_>) {
         let rows = self.nodes.rows();
         let changed = self.nodes.changed_since(keys.seen);
         let fresh = keys.keys.is_empty();
@@ -133,7 +132,7 @@ impl Engine {
     }
 
     /// Takes the least important off one by one until the pod fits.
-    fn row_key(&self, need: &Class, row: u32, touch: Touch) -> i64 {
+    fn row_key(&self, need: &Class, row: u32, touch: Touch<'_>) -> i64 {
         let mut pods: Vec<(i32, u64, u32)> = self
             .pods
             .on(row)

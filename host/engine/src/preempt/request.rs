@@ -39,12 +39,24 @@ pub(crate) struct Asked {
 
 /// Which running work a step may touch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Touch {
+pub(crate) struct Touch<'a> {
     pub(crate) action: Action,
     pub(crate) priority: i32,
+    /// Queue of who needs room, if that uses more than its own: priority does not
+    /// reach into what is guaranteed to others then.
+    pub(crate) borrower: Option<&'a str>,
 }
 
-impl Touch {
+impl<'a> Touch<'a> {
+    pub(crate) fn new(engine: &Engine, unit: &'a Unit, action: Action) -> Self {
+        let queue = unit.queue.as_deref();
+        Self {
+            action,
+            priority: unit.priority,
+            borrower: queue.filter(|q| engine.quotas.borrows(q)),
+        }
+    }
+
     /// What may be done to a pod, as bits of `running.allowed`.
     pub(crate) fn allowed(self, engine: &Engine, pod: &Pod) -> u8 {
         if pod.at.is_none() || pod.leaving.is_some() || pod.next.is_some() {
@@ -55,9 +67,21 @@ impl Touch {
         match self.action {
             Action::Consolidate => moves,
             Action::Reclaim if engine.over_share(pod) => kill | moves,
-            Action::Preempt if pod.spec.priority < self.priority => kill | moves,
+            Action::Preempt if pod.spec.priority < self.priority && !self.guarded(engine, pod) => {
+                kill | moves
+            }
             Action::Reclaim | Action::Preempt => 0,
         }
+    }
+}
+
+impl Touch<'_> {
+    /// Whether the pod runs on its own guarantee and is wanted by a borrower.
+    fn guarded(self, engine: &Engine, pod: &Pod) -> bool {
+        self.borrower.is_some_and(|borrower| {
+            let owner = pod.queue.as_deref();
+            owner.is_some_and(|q| q != borrower && pod.admitted && !engine.quotas.borrows(q))
+        })
     }
 }
 
@@ -132,8 +156,7 @@ impl Engine {
             groups: Vec::new(),
         };
         if touch {
-            let priority = unit.priority;
-            self.collect_running(&mut asked, Touch { action, priority });
+            self.collect_running(&mut asked, Touch::new(self, unit, action));
         }
         if let Some(queue) = &unit.queue {
             asked.preemptor.owner = self.owner(&mut asked.queues, queue);
@@ -150,7 +173,7 @@ impl Engine {
         asked
     }
 
-    fn collect_running(&self, asked: &mut Asked, touch: Touch) {
+    fn collect_running(&self, asked: &mut Asked, touch: Touch<'_>) {
         let mut groups: BTreeMap<&str, u32> = BTreeMap::new();
         let mut pods: Vec<u32> = Vec::new();
         for row in &asked.rows {

@@ -82,3 +82,42 @@ fn nobody_reclaims_beyond_the_guarantee() {
         "eleven of ten guaranteed would be borrowing"
     );
 }
+
+/// A guarantee is not starved by others, whatever their priority: who uses more
+/// than its own does not take from who does not. Without this rule the two would
+/// evict each other for ever.
+#[test]
+fn priority_does_not_reach_into_the_guarantee_of_others() {
+    let mut w = lent();
+    w.submit(queued(job("claim", 5, 1, 0), "b"));
+    w.wait(PATIENCE_MS + 5_000);
+    assert_eq!(w.running("claim"), 5);
+    // b has its ten, a has its ten; a's important work finds no lender.
+    w.submit(queued(job("urgent", 5, 1, 100), "a"));
+    let before = w.evicted().len();
+    w.wait(300_000);
+    assert_eq!(w.running("own") + w.running("claim"), 10);
+    let since = &w.evicted()[before..];
+    assert!(
+        since
+            .iter()
+            .all(|(pod, _)| !pod.starts_with("own") && !pod.starts_with("claim")),
+        "{since:?}"
+    );
+}
+
+/// Who had to yield waits as long as a newcomer before asking others to.
+#[test]
+fn evictions_do_not_set_each_other_off() {
+    let mut w = World::new([node("n1", 2)]);
+    w.submit(job("lowest", 1, 1, 0));
+    w.submit(job("low", 1, 1, 5));
+    w.submit(job("high", 1, 1, 10));
+    w.wait(PATIENCE_MS);
+    assert_eq!(w.evicted_names(), ["lowest-0"]);
+    w.submit(job("higher", 1, 1, 20));
+    w.wait(PATIENCE_MS);
+    assert_eq!(w.evicted_names(), ["low-0", "lowest-0"]);
+    w.wait(PATIENCE_MS - 2_000);
+    assert_eq!(w.evicted().len(), 2);
+}
