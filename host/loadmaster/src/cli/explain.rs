@@ -190,7 +190,9 @@ fn why_text(why: &Why, now: Option<Time>, style: Style) -> String {
     text += &quota_text(why, style);
     text += &gang_text(why);
     text += &preemption_text(why, style);
-    if !why.lines.is_empty() || why.quota.is_none() {
+    // Who has been promised a place does not look at nodes.
+    let promised = matches!(why.state, PodState::Promised { .. });
+    if !why.lines.is_empty() || (why.quota.is_none() && !promised) {
         text += &funnel(&why.lines, style);
     }
     if !why.fixes.is_empty() {
@@ -485,6 +487,10 @@ fn filter_line(d: &Decision) -> String {
         }
     }
     let fits = d.filter.counts.get("Fits").copied().unwrap_or(0);
+    if parts.len() == 1 && fits == 0 && d.candidates.is_empty() && d.filter.nodes == 0 {
+        return "  placed by a plan or with its gang: domains were compared, not nodes\n"
+            .to_owned();
+    }
     parts.push(format!("= {} left", grouped(fits.into())));
     format!("  {}\n", parts.join("  "))
 }

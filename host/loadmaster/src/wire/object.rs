@@ -180,7 +180,7 @@ pub struct PodObject {
 /// Attempts to make others yield.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tried {
+pub struct Tried {
     attempts: u32,
     next_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
