@@ -1,5 +1,9 @@
 //! Policies and what decides.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use axum::response::Response;
 use lifecycle::{ActivateError, Class, PlanError, Registry, Upload, UploadError, Uploaded};
 use model::PolicyKind;
@@ -13,6 +17,10 @@ use crate::daemon::{Action, Reply, Submission, View};
 use crate::wire::policy::{Hook, HookRequest, Policy};
 use crate::wire::view::Page;
 use crate::wire::{Invalid, Problem, ProblemKind};
+
+/// How long an activation waits for the policies that come with the binary, which
+/// are compiled in the first seconds of a host.
+const SHIPPED_WAIT: Duration = Duration::from_secs(60);
 
 async fn registry(request: &Request) -> Result<Registry, Problem> {
     request.app.daemon().read(|v| v.registry.clone()).await
@@ -242,13 +250,26 @@ pub(crate) async fn activate(request: Request) -> Result<Response, Problem> {
         given => given.chars().take(500).collect(),
     };
     let asked = body.request(kind.into(), if_revision)?;
-    let registry = registry(&request).await?;
-    let daemon = request.app.daemon().clone();
-    let made = tokio::task::spawn_blocking(move || daemon.prepare_set(&asked, &registry));
-    let ready = made
-        .await
-        .map_err(|e| broke(&e))?
-        .map_err(|e| unusable(&e))?;
+    let asked = Arc::new(asked);
+    let patience = tokio::time::Instant::now() + SHIPPED_WAIT;
+    let ready = loop {
+        let all_there = request.app.0.ready.load(Ordering::Acquire);
+        let registry = registry(&request).await?;
+        let daemon = request.app.daemon().clone();
+        let asked = Arc::clone(&asked);
+        let made = tokio::task::spawn_blocking(move || daemon.prepare_set(&asked, &registry));
+        match made.await.map_err(|e| broke(&e))? {
+            Ok(ready) => break ready,
+            // It may be one that comes with the binary and is still compiled.
+            Err(e) if e.code() == "UnknownPolicy" && !all_there => {
+                if tokio::time::Instant::now() > patience {
+                    return Err(unusable(&e));
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(e) => return Err(unusable(&e)),
+        }
+    };
     if request.flag("dry_run") {
         // Resolved, loaded, configured and started; now forgotten.
         return Ok(respond::tagged(&hook, &tag(&hook)));
