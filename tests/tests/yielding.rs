@@ -342,3 +342,54 @@ fn whatever_is_planned_the_rules_hold() {
         );
     }
 }
+
+/// The kube ranking and the built-in are two writings of one algorithm: asked the
+/// same, they name victims of the same importance and age.
+#[test]
+fn the_kube_ranking_agrees_with_the_built_in() {
+    let mut compared = 0;
+    for seed in 0..60 {
+        let mut builtin = World::new(seed, None);
+        let kube = NativePreemption::<FairPreemption>::new(r#"{"ranking":"kube"}"#);
+        let mut plugin = World::new(seed, Some(set(vec![Box::new(kube)])));
+        // Filled the same way, with nobody yielding yet.
+        for n in 0..40 {
+            let mut job = builtin.job(n);
+            job.gang = None;
+            job.meta.queue.clear();
+            job.terms.preempts = false;
+            for w in [&mut builtin, &mut plugin] {
+                w.now += 1_000;
+                w.event(Event::JobSubmit(Box::new(job.clone())));
+            }
+        }
+        for gpus in 1..=8 {
+            let mut high = builtin.job(1_000 + gpus as usize);
+            high.gang = None;
+            high.meta.queue.clear();
+            high.replicas = 1;
+            high.template.gpu = GpuRequest::whole(gpus);
+            high.template.priority = 100;
+            let victims = |w: &mut World| {
+                let plan = w.engine.what_if(&high).plan.map(|(plan, _)| plan);
+                let plan = plan.filter(|plan| plan.action == "preempt");
+                plan.map(|plan| {
+                    // Who is as important and as old is as good a victim.
+                    let age = |pod: &str| match w.engine.pod(pod).map(|p| p.state) {
+                        Some(PodState::Running { since_ms, .. }) => since_ms,
+                        _ => 0,
+                    };
+                    let victims = plan.victims.iter();
+                    let mut who: Vec<(i32, u64)> =
+                        victims.map(|v| (v.priority, age(&v.pod))).collect();
+                    who.sort_unstable();
+                    who
+                })
+            };
+            let (a, b) = (victims(&mut builtin), victims(&mut plugin));
+            assert_eq!(a, b, "seed {seed}, {gpus} GPUs");
+            compared += usize::from(a.is_some());
+        }
+    }
+    assert!(compared > 100, "only {compared} plans compared");
+}

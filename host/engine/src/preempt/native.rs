@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::builtin::gang::{self, GangPlace, RoleWish, Wish};
 use crate::engine::Engine;
 use crate::filter::{Filter, MatchMemo};
-use crate::nodes::{SLOTS, slots_of};
+use crate::nodes::slots_of;
 use crate::port::preemption::{Action, MAY_KILL, NONE, Placement, Plan, Victim};
 use crate::whatif::WhatIf;
 
@@ -206,11 +206,11 @@ impl Engine {
         if !state.fits(class, row) {
             return None;
         }
-        let devices = self.least_important_devices(class, row, units, yielding, state)?;
-        if !state.place_on(class, row, devices) {
-            return None;
-        }
-        Some((devices, self.let_back(units, yielding, state)))
+        // The pod itself is placed last: who can stay is decided by whether it
+        // still fits, on whichever devices.
+        let fits = |state: &WhatIf<'_>| state.fits(class, row);
+        let victims = self.let_back(units, yielding, state, &fits);
+        Some((state.try_place(class, row)?, victims))
     }
 
     fn take_off(&self, units: &[usize], yielding: &Yielding<'_>, state: &mut WhatIf<'_>) {
@@ -229,6 +229,7 @@ impl Engine {
         units: &[usize],
         yielding: &Yielding<'_>,
         state: &mut WhatIf<'_>,
+        still: &dyn Fn(&WhatIf<'_>) -> bool,
     ) -> Vec<usize> {
         let mut order = units.to_vec();
         yielding.by_importance(&mut order);
@@ -256,40 +257,12 @@ impl Engine {
                     .as_ref()
                     .is_some_and(|at| state.put_back(&pod.spec.requests, at))
             });
-            if !back {
+            if !back || !still(state) {
                 state.rollback(mark);
                 victims.push(unit);
             }
         }
         victims
-    }
-
-    /// Devices whose holders matter least, free ones first.
-    fn least_important_devices(
-        &self,
-        class: u32,
-        row: u32,
-        units: &[usize],
-        yielding: &Yielding<'_>,
-        state: &WhatIf<'_>,
-    ) -> Option<u16> {
-        let count = self.classes.get(class).gpu.count as usize;
-        if count == 0 {
-            return Some(0);
-        }
-        let mut holder = [i64::MIN; SLOTS];
-        for id in units.iter().flat_map(|u| &yielding.units[*u]) {
-            let pod = self.pods.get(yielding.asked.slots[*id as usize]);
-            let Some(at) = pod.at.as_ref().filter(|at| at.row == row) else {
-                continue;
-            };
-            for s in slots_of(at.devices) {
-                holder[s] = holder[s].max(i64::from(pod.spec.priority));
-            }
-        }
-        let mut slots: Vec<usize> = slots_of(state.usable(class, row)).collect();
-        slots.sort_by_key(|s| (holder[*s], *s));
-        (slots.len() >= count).then(|| slots.into_iter().take(count).fold(0, |m, s| m | 1 << s))
     }
 
     /// Places for a gang with nobody disturbed.
@@ -348,8 +321,12 @@ impl Engine {
             let mark = state.mark();
             self.take_off(&units, yielding, &mut state);
             let placed = gang::place_in(&mut state, &wish, &domain.rows, &mut steps);
-            let found =
-                placed.map(|p| (self.let_back(&units, yielding, &mut state), placements(&p)));
+            let found = placed.map(|p| {
+                (
+                    self.let_back(&units, yielding, &mut state, &|_| true),
+                    placements(&p),
+                )
+            });
             state.rollback(mark);
             let Some((victims, placements)) = found else {
                 continue;
