@@ -627,6 +627,7 @@ impl Engine {
     pub fn set_hold(&mut self, hold: bool) {
         if self.hold && !hold {
             self.hold_ended();
+            self.preemption.notice();
         }
         self.hold = hold;
     }

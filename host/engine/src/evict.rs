@@ -185,7 +185,12 @@ impl Engine {
     /// pod waits again unless it still runs.
     pub(crate) fn break_promise(&mut self, slot: u32, out: &mut Output) {
         self.plan_lost(slot, out);
-        if self.unpromise(slot).is_some() && self.pods.get(slot).at.is_none() {
+        let withdrawn = self.unpromise(slot).is_some();
+        if withdrawn {
+            out.changed
+                .push(Key::Pod(Arc::clone(&self.pods.get(slot).name)));
+        }
+        if withdrawn && self.pods.get(slot).at.is_none() {
             let name = Arc::clone(&self.pods.get(slot).name);
             out.effects.push(Effect::Requeue {
                 pod: Arc::clone(&name),

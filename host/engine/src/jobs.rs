@@ -81,6 +81,12 @@ impl Engine {
         for _ in 0..replicas {
             self.add_replica(&id, out);
         }
+        let empty = self.pods.jobs.get(&id);
+        if empty.is_some_and(|j| j.pods.is_empty() && j.spec.kind == JobKind::Batch) {
+            // Nothing to do is done.
+            self.pods.finished_jobs.push_back(id);
+            self.forget_jobs(out);
+        }
     }
 
     pub(crate) fn add_replica(&mut self, id: &str, out: &mut Output) {
@@ -202,7 +208,9 @@ impl Engine {
             .jobs
             .get(id)
             .ok_or_else(|| EventError::UnknownJob(id.to_owned()))?;
-        let pods: Vec<u32> = job.pods.iter().copied().collect();
+        let mut pods: Vec<u32> = job.pods.iter().copied().collect();
+        // Slots differ after a restart; arrival numbers do not.
+        pods.sort_by_key(|slot| self.pods.get(*slot).arrival);
         self.gang_is_ending(id, true);
         for slot in pods {
             self.stop(slot, out);

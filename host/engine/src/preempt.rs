@@ -74,6 +74,8 @@ pub(crate) struct Preemption {
     due_ms: u64,
     lowered: Lowered,
     pub(crate) candidates: Candidates,
+    /// Only a question is asked: nobody's breaker trips.
+    pub(crate) asking: bool,
 }
 
 impl Default for Preemption {
@@ -88,6 +90,7 @@ impl Default for Preemption {
             due_ms: u64::MAX,
             lowered: Lowered::default(),
             candidates: Candidates::default(),
+            asking: false,
         }
     }
 }
@@ -160,11 +163,11 @@ impl Engine {
         if !self.preemption.dirty && self.now_ms < self.preemption.due_ms {
             return false;
         }
-        self.preemption.dirty = false;
-        self.preemption.due_ms = u64::MAX;
         if self.hold {
             return false;
         }
+        self.preemption.dirty = false;
+        self.preemption.due_ms = u64::MAX;
         for unit in self.waiting_units() {
             let due = self.due_ms(&unit);
             if due > self.now_ms {
@@ -228,7 +231,11 @@ impl Engine {
             if spec.spec.gang.is_some() {
                 units.extend(self.unit_of_gang(job, true));
             } else {
-                let waits = |s: &&u32| !self.pods.get(**s).admitted;
+                // Who is leaving has given its quota back and still has its place.
+                let waits = |s: &&u32| {
+                    let pod = self.pods.get(**s);
+                    !pod.admitted && pod.at.is_none() && pod.next.is_none()
+                };
                 let first = spec.pods.iter().filter(waits);
                 let first = first.min_by_key(|s| self.pods.get(**s).arrival);
                 units.extend(first.map(|slot| self.unit_of_pod(*slot)));
@@ -318,7 +325,7 @@ impl Engine {
         let answer = self.propose_with(&mut set, unit, asked, out);
         let tripped = set.members.iter().any(|m| m.breaker.tripped());
         self.preemption.set = set;
-        if tripped {
+        if tripped && !self.preemption.asking {
             self.revert_preemption(out);
         }
         answer

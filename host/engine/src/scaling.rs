@@ -317,17 +317,22 @@ impl Engine {
         }
         if from != to {
             out.effects.push(Effect::Scale { workload, from, to });
-            if self.is_service(name)
-                && let Err(refused) = self.scale_job(name, to, out)
-            {
-                unreachable!("a service within the limits was not scaled: {refused}");
+            // Growth goes through the same door as anybody's; what is refused is
+            // asked for again at the next decision.
+            let room = self.config.pending_max.saturating_sub(self.waiting());
+            let more = to.saturating_sub(from);
+            let may =
+                more == 0 || (more as usize <= room && self.review_scale(name, to, out).is_ok());
+            if self.is_service(name) && may {
+                // Refused only if the job is gone or no service any more.
+                let _ = self.scale_job(name, to, out);
             }
         }
     }
 
     fn is_service(&self, id: &str) -> bool {
         let job = self.pods.jobs.get(id);
-        job.is_some_and(|j| j.spec.kind == JobKind::Service)
+        job.is_some_and(|j| j.spec.kind == JobKind::Service && j.spec.gang.is_none())
     }
 
     /// Serving and starting replicas of a scaled workload at a time not before

@@ -493,7 +493,11 @@ impl Engine {
         if pod.admitted {
             self.charge_quota(slot, 1);
         }
-        if let Some((next, plan)) = pod.next {
+        // A promise of a plan that is over is nobody's.
+        let next = pod
+            .next
+            .filter(|(_, plan)| self.preemption.plan(*plan).is_some());
+        if let Some((next, plan)) = next {
             let at = self.allocation(&name, &next)?;
             self.promise(slot, Promise { at, plan });
             self.preemption.restored_promise(plan, slot);

@@ -93,9 +93,7 @@ impl<W: World> Reused<W> {
     }
 
     fn fresh(&self, ask: Ask<'_>) -> Result<Guest<W>, PolicyFault> {
-        let mut guest = self
-            .prepared
-            .start(&ask.limits, ask.clock, W::instantiate)?;
+        let mut guest = self.prepared.start(ask.limits, ask.clock, W::instantiate)?;
         let (accepted, _) = guest.call(ask.setup()?, |world, store| {
             world.configure(store, &self.settings)
         })?;

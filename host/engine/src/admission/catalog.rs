@@ -15,6 +15,10 @@ use crate::port::admission::Facts;
 /// up to about 330.
 const TEXT_MAX: usize = 512;
 
+/// Longest name of an entry, bytes: with the catalogue's it is a key of the store,
+/// which takes 512.
+const NAME_MAX: usize = 480;
+
 /// Most signers or compliance regimes of one entry: they cross into the guest
 /// with every review.
 const LIST_MAX: usize = 64;
@@ -103,6 +107,9 @@ fn check(entry: &CatalogEntry) -> Result<(), String> {
         }
         list.iter().try_for_each(|item| text(what, item))
     };
+    if entry.key().1.len() > NAME_MAX {
+        return Err(format!("the name has more than {NAME_MAX} bytes"));
+    }
     text("the name", entry.key().1)?;
     match entry {
         CatalogEntry::App {

@@ -280,7 +280,10 @@ impl Engine {
             }
             Decided::Stay(standing) => standing,
         };
-        self.admission.lines.leave(&turn.queue, &turn.key);
+        // Who can never enter is not the head that others wait behind.
+        if !matches!(standing, Standing::Rejected(_)) {
+            self.admission.lines.leave(&turn.queue, &turn.key);
+        }
         if by_policy && self.quotas.fits(&turn.queue, &turn.shape.min_demand) {
             self.admission.lines.retry(self.now_ms);
         }

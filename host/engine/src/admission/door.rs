@@ -56,6 +56,7 @@ impl Engine {
         job: JobSpec,
         out: &mut Output,
     ) -> Result<(JobSpec, Vec<Patch>), EventError> {
+        self.gate_is_there(&job.id)?;
         if self.admission.members.set.is_builtin() {
             if !job.meta.queue.is_empty() {
                 let record = self.accepted(&job);
@@ -69,6 +70,18 @@ impl Engine {
         self.settle(Gate::Door, &judged.calls, out);
         out.admissions.push(record);
         judged.result.map(|job| (job, judged.patches))
+    }
+
+    /// Whether the gate that should judge newcomers could be had.
+    fn gate_is_there(&self, job: &str) -> Result<(), EventError> {
+        match &self.admission.members.missing {
+            None => Ok(()),
+            Some((policy, fault)) => Err(EventError::Unjudged {
+                job: job.to_owned(),
+                policy: policy.clone(),
+                fault: fault.clone(),
+            }),
+        }
     }
 
     /// The same for pods without a job of their own; one denial keeps all out.
@@ -91,6 +104,7 @@ impl Engine {
             }
         }
         for pod in &mut pods {
+            self.gate_is_there(&pod.name)?;
             if self.admission.members.set.is_builtin() {
                 break;
             }
@@ -103,8 +117,15 @@ impl Engine {
             if judged.result.is_err() || !judged.patches.is_empty() {
                 out.admissions.push(record);
             }
+            let changed = !judged.patches.is_empty();
             let main = view_of(&judged.result?);
-            pod.app.clone_from(&main.app);
+            if !changed {
+                continue;
+            }
+            // A pod without an application was shown as one of its own.
+            if main.app != pod.name {
+                pod.app.clone_from(&main.app);
+            }
             pod.priority = main.priority;
             if let Some(role) = main.roles.first() {
                 write_role(pod, role);
@@ -130,6 +151,9 @@ impl Engine {
             });
         }
         let grows = job.kind == JobKind::Service && replicas > job.replicas;
+        if grows {
+            self.gate_is_there(id)?;
+        }
         if !grows || self.admission.members.set.is_builtin() {
             return Ok(());
         }
@@ -301,6 +325,7 @@ impl Engine {
         }
         let mut changed = job.clone();
         write_back(&mut changed, &review.object, after.clone()).map_err(bad)?;
+        bounded(&changed, steps).map_err(bad)?;
         let broken = |e: EventError| bad(format!("what comes of the changes is no job: {e}"));
         match entrant {
             Entrant::Job => self.check_job(&changed).map_err(broken)?,
@@ -377,4 +402,55 @@ impl Engine {
 
 pub(super) fn bad(detail: String) -> PolicyFault {
     PolicyFault::BadAnswer { detail }
+}
+
+/// Most bytes of labels, and of the changes kept with a job: a job is one object
+/// of the store, which takes 1 MiB.
+const MUTATION_BYTES_MAX: usize = 256 << 10;
+
+/// Most bytes of pods that a changed job may come to: they are written at once.
+const PODS_BYTES_MAX: usize = 4 << 20;
+
+/// Most GPU models a role may accept, and bytes of one name, as for anybody who
+/// submits a job.
+const MODELS: (usize, usize) = (8, 63);
+
+/// Whether what came of a policy's changes can be written down.
+fn bounded(job: &JobSpec, steps: &[Patch]) -> Result<(), String> {
+    let labels: usize = job.meta.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+    let changes: usize = steps
+        .iter()
+        .map(|p| p.field.len() + p.reason.len() + 64)
+        .sum();
+    if labels + changes > MUTATION_BYTES_MAX {
+        return Err(format!(
+            "{} bytes of labels and changes, at most {MUTATION_BYTES_MAX}",
+            labels + changes
+        ));
+    }
+    let roles = job.gang.iter().flat_map(|g| g.roles.iter());
+    let roles = roles.map(|r| (&r.template, r.count));
+    let mut bytes = 0usize;
+    for (pod, count) in roles.chain([(&job.template, job.replicas)]) {
+        let models = &pod.gpu.models;
+        if models.len() > MODELS.0 || models.iter().any(|m| m.len() > MODELS.1) {
+            return Err(format!(
+                "more than {} GPU models, or a name of more than {} bytes",
+                MODELS.0, MODELS.1
+            ));
+        }
+        let selector: usize = pod
+            .node_selector
+            .iter()
+            .map(|(k, v)| k.len() + v.len() + 8)
+            .sum();
+        let tolerations = pod.tolerations.len() * 600;
+        bytes += (512 + selector + tolerations) * count as usize;
+    }
+    if bytes > PODS_BYTES_MAX.max(512 * job.replicas as usize * 2) {
+        return Err(format!(
+            "about {bytes} bytes of pods, at most {PODS_BYTES_MAX}"
+        ));
+    }
+    Ok(())
 }

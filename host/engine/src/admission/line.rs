@@ -68,6 +68,9 @@ pub(super) struct Waiting {
     /// Its waiting pods, by arrival and slot.
     pub(super) pods: BTreeSet<(u64, u32)>,
     pub(super) standing: Standing,
+    /// Rejected, and nothing changed since that could make it possible: it is not
+    /// looked at, and who comes behind it is the head.
+    set_aside: bool,
     /// The least that could enter, where that is known without a look at its
     /// pods.
     pub(super) least: Option<Amounts>,
@@ -139,6 +142,7 @@ impl Lines {
 
     pub(super) fn set_standing(&mut self, id: &str, standing: Standing) {
         if let Some(job) = self.jobs.get_mut(id) {
+            job.set_aside = matches!(standing, Standing::Rejected(_));
             job.standing = standing;
         }
     }
@@ -181,6 +185,7 @@ impl Lines {
             key: (Reverse(priority), u64::MAX, id),
             pods: BTreeSet::new(),
             standing: Standing::New,
+            set_aside: false,
             least: None,
         });
         if !waiting.pods.insert(pod) {
@@ -244,6 +249,9 @@ impl Lines {
             self.some_dirty = false;
             if all {
                 self.reclaiming.clear();
+                for job in self.jobs.values_mut() {
+                    job.set_aside = false;
+                }
             }
             for line in queues.values_mut().filter(|line| all || line.dirty) {
                 line.after = None;
@@ -268,15 +276,17 @@ impl Lines {
     /// The next job of a queue to look at, and whether it is the head of its
     /// line. Who comes behind a head counts as looked at and left.
     pub(super) fn next(&mut self, queue: &str) -> Option<(Key, bool)> {
+        let jobs = &self.jobs;
+        let possible = |key: &&Key| !jobs.get(&key.2).is_some_and(|job| job.set_aside);
         let line = self.queues.get_mut(queue)?;
         let Some(after) = &line.after else {
-            return Some((line.order.first()?.clone(), true));
+            return Some((line.order.iter().find(possible)?.clone(), true));
         };
         if line.looked >= LOOKAHEAD {
             return None;
         }
         let from = (Bound::Excluded(after), Bound::Unbounded);
-        let next = line.order.range(from).next()?.clone();
+        let next = line.order.range(from).find(possible)?.clone();
         line.looked += 1;
         line.after = Some(next.clone());
         Some((next, false))

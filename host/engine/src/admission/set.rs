@@ -54,6 +54,8 @@ pub(crate) struct Members {
     health: Vec<Health>,
     /// The fault that takes the set out.
     revert: Option<FaultNote>,
+    /// A gate that should be there and could not be had: whose, and why.
+    pub(super) missing: Option<(model::PolicyId, String)>,
 }
 
 impl Default for Members {
@@ -63,6 +65,7 @@ impl Default for Members {
             previous: None,
             health: Vec::new(),
             revert: None,
+            missing: None,
         }
     }
 }
@@ -215,6 +218,7 @@ impl Engine {
     /// returned. What was accepted stays accepted.
     pub fn install_admission(&mut self, set: AdmissionSet) -> Option<AdmissionSet> {
         let old = self.admission.members.replace(set);
+        self.admission.members.missing = None;
         self.admission.stir();
         self.admission.members.previous.replace(old)
     }
@@ -226,8 +230,15 @@ impl Engine {
             return false;
         };
         members.previous = Some(members.replace(previous));
+        members.missing = None;
         self.admission.stir();
         true
+    }
+
+    /// Keeps everybody out until an admission set is installed: the gate that should
+    /// be here could not be had, and a gate must not open because of that.
+    pub fn shut_gate(&mut self, policy: model::PolicyId, why: String) {
+        self.admission.members.missing = Some((policy, why));
     }
 
     /// The active admission set.

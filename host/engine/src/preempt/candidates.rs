@@ -141,11 +141,15 @@ impl Engine {
             .filter(|(pod, _)| touch.allowed(self, pod) != 0)
             .map(|(pod, slot)| (pod.spec.priority, u64::MAX - pod.arrival, slot))
             .collect();
+        let mut left = RowLeft::of(&self.nodes, row);
+        if touch.action == Action::Reclaim && left.fits(need) {
+            // Room is there; only the quota is not.
+            return 0;
+        }
         if pods.is_empty() {
             return NEVER;
         }
         pods.sort_unstable();
-        let mut left = RowLeft::of(&self.nodes, row);
         let (mut taken, mut highest) = (0i64, i32::MIN);
         for (priority, _, slot) in pods {
             let pod = self.pods.get(slot);

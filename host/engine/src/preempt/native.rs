@@ -166,8 +166,11 @@ impl Engine {
         let mut best: Option<(Importance, u32, u16, Vec<usize>)> = None;
         for (index, row) in asked.rows.iter().enumerate() {
             let index = index as u32;
-            let Some(units) = yielding.on_row.get(&index) else {
-                continue;
+            let units = match yielding.on_row.get(&index) {
+                Some(units) => units.as_slice(),
+                // Quota may be short where room is not.
+                None if asked.action == Action::Reclaim => &[],
+                None => continue,
             };
             if !eligible(&filter, &mut memo, *row) {
                 continue;

@@ -124,7 +124,9 @@ impl Engine {
             placements: checked.placements.iter().map(place).collect(),
             victims,
             cost: checked.cost.clone(),
-            until_ms: self.now_ms + u64::from(longest.unwrap_or(0)).max(checked.hold_ms),
+            until_ms: self
+                .now_ms
+                .saturating_add(u64::from(longest.unwrap_or(0)).max(checked.hold_ms)),
             status: PlanStatus::Leaving,
         }
     }
@@ -247,7 +249,9 @@ impl Engine {
         if !live.waits.is_empty() {
             return;
         }
-        let promised: Vec<u32> = live.promised.iter().copied().collect();
+        // Slots differ after a restart; arrival numbers do not.
+        let mut promised: Vec<u32> = live.promised.iter().copied().collect();
+        promised.sort_by_key(|slot| self.pods.get(*slot).arrival);
         let closed = promised.iter().find_map(|slot| {
             let row = self.pods.get(*slot).next?.at.row;
             self.nodes.closed[row as usize].then(|| Arc::clone(&self.nodes.names[row as usize]))
@@ -341,14 +345,17 @@ impl Engine {
                 live.record.placements.iter().any(|p| p.pod == *name)
             };
             let moved = live.promised.contains(&slot) && !placed;
-            live.waits.remove(&slot);
+            // Only its target is lost while it still runs: it is still waited for.
+            if self.pods.get(slot).at.is_none() {
+                live.waits.remove(&slot);
+            }
             live.promised.remove(&slot);
             if placed {
                 let name = Arc::clone(&self.pods.get(slot).name);
                 self.dissolve(id, format!("{name} or its place is gone"), Some(slot), out);
             } else {
-                if moved && self.unpromise(slot).is_some() && self.pods.get(slot).at.is_none() {
-                    self.wait_again(slot, out);
+                if moved {
+                    self.withdraw(slot, out);
                 }
                 self.plan_progress(id, out);
             }
@@ -370,14 +377,26 @@ impl Engine {
         // `except` is not in `promised` any more; it waits again too, unless it is
         // about to be forgotten, in which case its promise is gone already.
         slots.extend(except.filter(|s| self.pods.get(*s).next.is_some()));
+        slots.sort_by_key(|slot| self.pods.get(*slot).arrival);
         for slot in slots {
-            if self.unpromise(slot).is_some() && self.pods.get(slot).at.is_none() {
-                self.wait_again(slot, out);
-            }
+            self.withdraw(slot, out);
         }
         live.record.status = PlanStatus::Dissolved(why);
         self.preemption.notice();
         self.close_plan(live.record, out);
+    }
+
+    /// Takes a promise back; who has no place waits again.
+    fn withdraw(&mut self, slot: u32, out: &mut Output) {
+        if self.unpromise(slot).is_none() {
+            return;
+        }
+        if self.pods.get(slot).at.is_none() {
+            self.wait_again(slot, out);
+        } else {
+            out.changed
+                .push(Key::Pod(Arc::clone(&self.pods.get(slot).name)));
+        }
     }
 
     fn wait_again(&mut self, slot: u32, out: &mut Output) {
@@ -423,10 +442,21 @@ impl Engine {
             }
         }
         let chosen: BTreeSet<u32> = checked.victims.iter().map(|(s, ..)| *s).collect();
+        let mut lent = true;
         for slot in &chosen {
+            let owner = self.pods.get(*slot).queue.as_deref();
+            lent &= owner.is_some_and(|q| self.quotas.borrows(q));
             self.charge_quota(*slot, -1);
         }
-        let mut units = self.lent_units(asked, &chosen);
+        if !lent {
+            for slot in &chosen {
+                self.charge_quota(*slot, 1);
+            }
+            return Err("more would be taken back than was lent".to_owned());
+        }
+        let moved = checked.moves.iter().map(|(slot, _)| *slot);
+        let untouched: BTreeSet<u32> = chosen.iter().copied().chain(moved).collect();
+        let mut units = self.lent_units(asked, &untouched);
         let mut taken: Vec<Vec<u32>> = Vec::new();
         while !self.quotas.fits(&queue, &need)
             && let Some(slots) = units.pop()

@@ -192,6 +192,23 @@ impl Engine {
             // Slots differ after a restart; arrival numbers do not.
             pods[first..].sort_by_key(|s| self.pods.get(*s).arrival);
         }
+        if touch.action == Action::Reclaim {
+            // What was lent may run where the owner could not: it has no row in the
+            // question, but its quota counts.
+            let first = pods.len();
+            for row in self.nodes.live_rows() {
+                if asked.rows.binary_search(&row).is_ok() {
+                    continue;
+                }
+                for slot in self.pods.on(row) {
+                    let pod = self.pods.get(*slot);
+                    if pod.gang.is_none() && touch.allowed(self, pod) != 0 {
+                        pods.push(*slot);
+                    }
+                }
+            }
+            pods[first..].sort_by_key(|s| self.pods.get(*s).arrival);
+        }
         // A gang goes as a whole or not at all: its members on other rows come
         // along, and a member that may not be touched protects the others.
         let mut members: Vec<Vec<u32>> = Vec::new();

@@ -95,6 +95,14 @@ impl Engine {
     pub(crate) fn unit_of_gang(&self, id: &str, unpaid: bool) -> Option<Unit> {
         let job = self.pods.jobs.get(id)?;
         let gang = job.spec.gang.as_ref()?;
+        // Members that leave without a place to go to are not there to start with.
+        let leaves = |slot: &u32| {
+            let pod = self.pods.get(*slot);
+            pod.leaving.is_some() && pod.next.is_none()
+        };
+        if job.pods.iter().any(leaves) {
+            return None;
+        }
         let mut roles: Vec<UnitRole> = Vec::new();
         for role in &gang.roles {
             let prefix = format!("{id}-{}-", role.name);

@@ -99,7 +99,7 @@ impl Engine {
             moves,
             placements,
             cost: plan.cost.iter().copied().take(8).collect(),
-            hold_ms: plan.hold,
+            hold_ms: plan.hold.min(u64::from(model::disruption::GRACE_MAX_MS)),
         })
     }
 
@@ -115,7 +115,14 @@ impl Engine {
             let slot = asked.slots[m.id as usize];
             let row = row_of(asked, m.row)?;
             let devices = mask_of(&m.slots)?;
-            let class = self.pods.get(slot).class;
+            let pod = self.pods.get(slot);
+            let gang = pod.gang.as_deref().and_then(|g| self.pods.jobs.get(g));
+            if gang.is_some_and(|j| j.spec.gang.as_ref().is_some_and(|g| g.topology.is_some())) {
+                // The question does not say where its members must be.
+                let text = format!("{} belongs to a gang with a topology", pod.name);
+                return Err(Refused::Cannot(text));
+            }
+            let class = pod.class;
             let filter = Filter::new(&self.nodes, &self.classes, class);
             if !eligible(&filter, &mut memo, row) {
                 // Selector and taints of running work are not in the question.
@@ -156,6 +163,10 @@ impl Engine {
                 .get(next[p.role as usize])
                 .ok_or_else(|| bad(format!("more pods of {} than wanted", role.name)))?;
             next[p.role as usize] += 1;
+            let pod = self.pods.get(slot);
+            if pod.at.is_some() || pod.next.is_some() {
+                return Err(Refused::Cannot(format!("{} has a place already", pod.name)));
+            }
             let row = row_of(asked, p.row)?;
             if !inside.contains(&p.row) {
                 return Err(bad(format!("row {} is outside the domain", p.row)));

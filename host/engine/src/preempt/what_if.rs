@@ -137,12 +137,23 @@ impl Engine {
             self.pods.get_mut(slot).admitted = !reclaims;
             slots.push(slot);
         }
-        // Faults of policies count like in any other call; nothing else is kept.
+        // A question must not take a policy out: breakers are as before after it.
+        let asked = self.preemption.set.members.iter();
+        let yielders: Vec<_> = asked.map(|m| m.breaker.clone()).collect();
+        let scorers: Vec<_> = self.set.members.iter().map(|m| m.breaker.clone()).collect();
+        self.preemption.asking = true;
         let mut out = Output::default();
         if job.gang.is_some() {
             self.try_gang(job, reclaims, &slots, answer, &mut out);
         } else {
             self.try_pods(&slots, reclaims, answer, &mut out);
+        }
+        self.preemption.asking = false;
+        for (m, breaker) in self.preemption.set.members.iter_mut().zip(yielders) {
+            m.breaker = breaker;
+        }
+        for (m, breaker) in self.set.members.iter_mut().zip(scorers) {
+            m.breaker = breaker;
         }
         for slot in slots.into_iter().rev() {
             self.release(slot);

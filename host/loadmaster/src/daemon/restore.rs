@@ -180,6 +180,7 @@ fn install(
 ) -> BTreeMap<PolicyKind, String> {
     let mut fallen_back = BTreeMap::new();
     for hook in registry.hooks().filter(|h| h.revision > 0) {
+        let mut gate = None;
         let restored = match workshop.restore(hook, registry) {
             Ok(restored) => restored,
             Err(error) => {
@@ -191,11 +192,19 @@ fn install(
             if gone.active {
                 let text = format!("the built-in decides: {}", gone.reason);
                 fallen_back.insert(hook.kind, text);
+                let mut closed = hook.active.members.iter();
+                let closed = closed.find(|m| m.fail == FailMode::Closed);
+                if let Some(member) = closed.filter(|_| hook.kind == PolicyKind::Admission) {
+                    gate = Some((member.policy.clone(), gone.reason.to_string()));
+                }
             }
         }
         // In the order in which they decided.
         for set in restored.previous.into_iter().chain([restored.active]) {
             drop(super::sets::install(engine, set));
+        }
+        if let Some((policy, why)) = gate {
+            engine.shut_gate(policy, why);
         }
     }
     fallen_back
