@@ -191,3 +191,76 @@ fn hold_stops_everything() {
     w.wait(5_000);
     assert_eq!(w.evicted().len(), 4);
 }
+
+/// A job's pod that leaves has given its quota back but still has its place: it
+/// is not who the job's claim is for.
+#[test]
+fn who_still_runs_is_not_the_one_that_needs_room() {
+    use model::quota::{QUOTA_WEIGHT_ONE, QueueSpec, QuotaLine, QuotaResource, QuotaSpec, Tier};
+    let mut w = World::new([node("a", 8)]);
+    for (name, parent, gpus) in [
+        ("all", None, 0),
+        ("q", Some("all"), 3),
+        ("b", Some("all"), 0),
+    ] {
+        w.event(Event::QuotaPut(QuotaSpec {
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+            weight: QUOTA_WEIGHT_ONE,
+            tier: Tier::Flex,
+            lines: vec![QuotaLine {
+                resource: QuotaResource::Gpu,
+                nominal: gpus * 1_000,
+                borrowing_limit: None,
+                lending_limit: None,
+            }],
+        }));
+        if parent.is_some() {
+            w.event(Event::QueuePut(QueueSpec {
+                name: name.to_owned(),
+                quota: name.to_owned(),
+                suspended: false,
+            }));
+        }
+    }
+    w.submit(crate::world::queued(job("lent", 2, 1, 0), "b"));
+    let slow = with_terms(job("mine", 3, 1, 0), |t| t.grace_ms = 60_000);
+    w.submit(crate::world::queued(slow, "q"));
+    assert_eq!(w.running("mine"), 1);
+    w.event(Event::PodEvict {
+        name: "mine-0".to_owned(),
+    });
+    w.wait(200_000);
+    assert_eq!(w.running("mine"), 3);
+    let free = w.engine.node("a").unwrap().free;
+    assert_eq!(free.cpu_milli, 64_000 - 3_000, "nothing is charged twice");
+}
+
+/// A plan that is given up while a moved pod still has its grace leaves nothing
+/// behind, also across a restart.
+#[test]
+fn a_withdrawn_move_is_written_down() {
+    let mut w = World::new([node("a", 8), node("b", 8)]);
+    let movable = |t: &mut model::disruption::Terms| {
+        t.movable = true;
+        t.preemptible = false;
+        t.grace_ms = 60_000;
+    };
+    w.submit(with_terms(job("left", 1, 4, 0), movable));
+    let keys = |w: &World| w.engine.keys().collect::<Vec<_>>();
+    w.submit(job("high", 1, 8, 10));
+    w.wait(PATIENCE_MS);
+    w.event(Event::JobDelete {
+        id: "high".to_owned(),
+    });
+    let objects: Vec<_> = keys(&w).iter().filter_map(|k| w.engine.export(k)).collect();
+    let restored = engine::Engine::restore(engine::Config::default(), objects);
+    assert!(restored.is_ok());
+    w.wait(120_000);
+    assert_eq!(w.running("left"), 1);
+    let free: i64 = ["a", "b"]
+        .iter()
+        .map(|n| w.engine.node(n).unwrap().free.cpu_milli)
+        .sum();
+    assert_eq!(free, 128_000 - 1_000);
+}

@@ -121,3 +121,14 @@ fn evictions_do_not_set_each_other_off() {
     w.wait(PATIENCE_MS - 2_000);
     assert_eq!(w.evicted().len(), 2);
 }
+
+/// A job that can never be paid for does not stand between a queue and what it is
+/// guaranteed.
+#[test]
+fn an_impossible_head_does_not_cost_the_guarantee() {
+    let mut w = lent();
+    w.submit(queued(gang("giant", 100, 8, 100), "b"));
+    w.submit(queued(gang("claim", 5, 1, 0), "b"));
+    w.wait(PATIENCE_MS + 5_000);
+    assert_eq!(w.running("claim"), 5);
+}

@@ -193,7 +193,7 @@ fn install(
                 let text = format!("the built-in decides: {}", gone.reason);
                 fallen_back.insert(hook.kind, text);
                 let mut closed = hook.active.members.iter();
-                let closed = closed.find(|m| m.fail == FailMode::Closed);
+                let closed = closed.find(|m| m.fail == model::FailMode::Closed);
                 if let Some(member) = closed.filter(|_| hook.kind == PolicyKind::Admission) {
                     gate = Some((member.policy.clone(), gone.reason.to_string()));
                 }
