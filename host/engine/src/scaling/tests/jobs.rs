@@ -96,3 +96,31 @@ fn a_batch_job_of_that_name_is_left_alone() {
     let scales = |e: &Effect| matches!(e, Effect::Scale { .. });
     assert!(w.out.effects.iter().all(scales), "{:?}", w.out.effects);
 }
+
+/// A service whose pods start together has a fixed size: scaling it says what is
+/// wanted and touches nothing.
+#[test]
+fn a_gang_is_not_scaled() {
+    use model::gang::{GangSpec, RoleSpec};
+    let mut w = World::new();
+    w.event(node(100_000)).unwrap();
+    let Event::JobSubmit(mut spec) = job(JobKind::Service) else {
+        panic!("a job is submitted");
+    };
+    spec.gang = Some(GangSpec {
+        roles: vec![RoleSpec {
+            name: "w".to_owned(),
+            count: 3,
+            min: 3,
+            template: spec.template.clone(),
+        }],
+        topology: None,
+        timeout_ms: None,
+    });
+    w.event(Event::JobSubmit(spec)).unwrap();
+    w.now_ms = 15_000;
+    for _ in 0..5 {
+        w.minute(9_000.0);
+    }
+    assert_eq!(w.engine.job("shop").unwrap().running, 3);
+}
