@@ -190,7 +190,7 @@ fn yields(engine: &Engine, asker: &str, submitted_ms: u64) -> Option<WhyPreempti
         }),
         None => {
             let from = engine.preempts_from(submitted_ms);
-            (from > engine.now_ms()).then(|| WhyPreemption {
+            (from > engine.now_ms()).then_some(WhyPreemption {
                 plan: None,
                 attempts: 0,
                 next: Some(Time(from)),

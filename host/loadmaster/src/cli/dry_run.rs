@@ -61,10 +61,10 @@ fn text(id: &str, w: &WhatIf, style: Style) -> String {
     };
     let mut text = format!("{} {verdict}\n", style.bold(id));
     let mut line = |head: &str, body: String| text += &format!("  {head:<8} {body}\n");
-    if w.findings.is_empty() {
-        if let Some(problem) = &w.problem {
-            line("door", problem.clone());
-        }
+    if w.findings.is_empty()
+        && let Some(problem) = &w.problem
+    {
+        line("door", problem.clone());
     }
     for f in &w.findings {
         line("denied", finding_text(f));

@@ -21,7 +21,7 @@ pub enum Ranker {
     /// A classical order.
     Builtin(Order),
     /// An admission policy, told this about run times.
-    Policy(Loaded, Durations),
+    Policy(Box<Loaded>, Durations),
 }
 
 /// What an order goes by.

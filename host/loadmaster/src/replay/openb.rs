@@ -75,7 +75,7 @@ pub enum FillError {
         what: String,
         /// Cause.
         #[source]
-        source: EventError,
+        source: Box<EventError>,
     },
     /// A placement that the cluster cannot hold.
     #[error("an impossible placement: this is a bug of the engine")]
@@ -156,7 +156,10 @@ pub fn fill(
     let began = Instant::now();
     let refused = |what: &str| {
         let what = what.to_owned();
-        move |source| FillError::Event { what, source }
+        move |source| FillError::Event {
+            what,
+            source: Box::new(source),
+        }
     };
     for node in workload.nodes {
         let name = node.name.clone();

@@ -176,7 +176,7 @@ fn rankers(options: &Options) -> Result<Vec<(Choice, String, Ranker)>, Failure> 
         }
         for durations in &durations {
             let label = format!("{} · {}", choice.label, durations.name());
-            let ranker = Ranker::Policy(policy.clone(), *durations);
+            let ranker = Ranker::Policy(Box::new(policy.clone()), *durations);
             rankers.push((choice.clone(), label, ranker));
         }
     }

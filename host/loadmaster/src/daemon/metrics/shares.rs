@@ -138,11 +138,8 @@ fn quotas(o: &mut String, view: &View<'_>) {
     }
     let quotas = view.engine.quota_views();
     let unit = "cores, bytes, bit/s or GPUs.";
-    let families: [(
-        &str,
-        String,
-        fn(&engine::QuotaView, QuotaResource) -> Option<i64>,
-    ); 3] = [
+    type Read = fn(&engine::QuotaView, QuotaResource) -> Option<i64>;
+    let families: [(&str, String, Read); 3] = [
         (
             "loadmaster_quota_used",
             format!("Used by a quota node and everything below it: {unit}"),
