@@ -25,7 +25,7 @@ use tests::native::NativePreemption;
 const GPUS: i64 = 8;
 
 fn set(policies: Vec<Box<dyn PreemptionPolicy>>) -> PreemptionSet {
-    let member = |p: &Box<dyn PreemptionPolicy>| Member {
+    let member = |p: &dyn PreemptionPolicy| Member {
         policy: PolicyId {
             name: p.description().name.clone(),
             version: p.description().version.clone(),
@@ -39,7 +39,7 @@ fn set(policies: Vec<Box<dyn PreemptionPolicy>>) -> PreemptionSet {
     let spec = PolicySetSpec {
         kind: PolicyKind::Preemption,
         revision: 1,
-        members: policies.iter().map(member).collect(),
+        members: policies.iter().map(|p| member(&**p)).collect(),
         combine: Combine::Weighted,
     };
     PreemptionSet::new(spec, policies).expect("a legal set")
@@ -227,9 +227,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        for (kind, fault) in &self.out.faults {
-            panic!("{kind} {fault:?}");
-        }
+        assert!(self.out.faults.is_empty(), "{:?}", self.out.faults);
         self.no_place_is_given_twice();
         self.gangs_are_whole();
         for plan in self.out.plans.clone() {
