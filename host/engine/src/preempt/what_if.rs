@@ -51,7 +51,7 @@ pub struct WhatIfAnswer {
     pub review: AdmissionRecord,
     /// What its quota says; `Accepted` without a queue.
     pub quota: Option<AdmissionOutcome>,
-    /// Pods in order, at most [`PODS_SHOWN`].
+    /// Pods in order, the first 256 of a large job.
     pub pods: Vec<PodOutcome>,
     /// Who would have to yield for the first that does not fit, and after how
     /// long a wait, ms.
