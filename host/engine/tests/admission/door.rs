@@ -528,3 +528,28 @@ fn a_job_must_be_well_formed_before_it_is_judged() {
         how: Finish::Succeeded,
     });
 }
+
+/// The host could not get its gate back after a restart: nobody enters past it,
+/// until an operator installs one.
+#[test]
+fn a_gate_that_could_not_be_had_lets_nobody_in() {
+    let mut world = World::new();
+    let gate = model::PolicyId {
+        name: "gate".to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: "sha256:0".to_owned(),
+    };
+    world
+        .engine
+        .shut_gate(gate, "its component is gone".to_owned());
+    assert!(try_a(&mut world).contains("its component is gone"));
+    let pods = vec![job("p", "", 1, 10).pod(0)];
+    let pods = pods
+        .into_iter()
+        .map(|p| PodSpec { job: None, ..p })
+        .collect();
+    let refused = world.try_step(Event::PodsSubmit(pods)).unwrap_err();
+    assert!(matches!(refused, EventError::Unjudged { .. }), "{refused}");
+    world.install(vec![(Script::new("gate"), CLOSED)]);
+    assert_eq!(try_a(&mut world), "in");
+}
