@@ -217,7 +217,9 @@ impl Engine {
     fn waiting_units(&self) -> Vec<Unit> {
         let mut units = Vec::new();
         for class in self.queue.parked() {
-            if let Some(slot) = self.queue.line(class).next() {
+            // Who does not ask does not speak for those behind.
+            let asks = |slot: &u32| self.pods.get(*slot).terms.preempts;
+            if let Some(slot) = self.queue.line(class).find(asks) {
                 units.push(self.unit_of_pod(slot));
             }
         }

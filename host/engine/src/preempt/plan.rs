@@ -253,13 +253,16 @@ impl Engine {
         let mut promised: Vec<u32> = live.promised.iter().copied().collect();
         promised.sort_by_key(|slot| self.pods.get(*slot).arrival);
         let closed = promised.iter().find_map(|slot| {
-            let row = self.pods.get(*slot).next?.at.row;
-            self.nodes.closed[row as usize].then(|| Arc::clone(&self.nodes.names[row as usize]))
+            let at = self.pods.get(*slot).next?.at;
+            let row = at.row as usize;
+            let dead = |s: usize| self.nodes.device_left(at.row, s).is_none();
+            let gone = self.nodes.closed[row] || crate::nodes::slots_of(at.devices).any(dead);
+            gone.then(|| Arc::clone(&self.nodes.names[row]))
         });
         if let Some(node) = closed {
             self.dissolve(
                 plan,
-                format!("node {node} takes no pods any more"),
+                format!("node {node} takes no pods any more, or a device failed"),
                 None,
                 out,
             );

@@ -264,3 +264,33 @@ fn a_withdrawn_move_is_written_down() {
         .sum();
     assert_eq!(free, 128_000 - 1_000);
 }
+
+/// A device that fails while its holder leaves is not bound to whoever was
+/// promised it.
+#[test]
+fn a_promised_device_that_fails_ends_the_plan() {
+    let mut w = World::new([node("a", 2)]);
+    w.submit(with_terms(job("low", 2, 1, 0), |t| t.grace_ms = 30_000));
+    w.submit(job("high", 1, 2, 10));
+    w.wait(PATIENCE_MS);
+    let mut broken = node("a", 2);
+    broken.gpus[1].healthy = false;
+    w.event(Event::NodePut(Box::new(broken)));
+    w.wait(31_000);
+    assert_eq!(w.running("high"), 0);
+    let dissolved = |p: &&model::plan::PlanRecord| matches!(p.status, PlanStatus::Dissolved(_));
+    assert_eq!(w.out.plans.iter().filter(dissolved).count(), 1);
+    assert_eq!(w.running("low"), 1, "one device is left");
+}
+
+/// The first of a line may be too meek to ask; the next one is not.
+#[test]
+fn a_meek_head_does_not_speak_for_its_line() {
+    let mut w = World::new([node("a", 2)]);
+    w.submit(job("low", 2, 1, 0));
+    w.submit(with_terms(job("meek", 1, 1, 10), |t| t.preempts = false));
+    w.submit(job("bold", 1, 1, 10));
+    w.wait(PATIENCE_MS);
+    assert_eq!(w.evicted().len(), 1);
+    assert_eq!(w.running("bold"), 1);
+}
