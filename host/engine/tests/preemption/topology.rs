@@ -101,3 +101,59 @@ fn the_cheaper_domain_is_taken() {
     assert_eq!(w.evicted_names(), ["lesser-worker-0", "lesser-worker-1"]);
     assert_eq!((w.running("train"), w.running("important")), (2, 2));
 }
+
+/// The host is killed after each step of a gang's way from submission over notice
+/// to its start, and comes back with what was written down by then: the gang runs
+/// whole or not at all, and in the end nothing is reserved that nobody holds.
+#[test]
+fn killed_at_any_step_no_gang_is_partial_and_nothing_leaks() {
+    let story = |killed_at: Option<usize>| {
+        let mut w = racks();
+        w.event(Event::ApproveEvictions { count: 100 });
+        w.submit(with_terms(job("low", 32, 1, 0), |t| t.grace_ms = 5_000));
+        let mut steps: Vec<Event> = vec![Event::JobSubmit(Box::new(inside(
+            gang("train", 2, 8, 10),
+            Level::Rack,
+            true,
+        )))];
+        steps.resize(13, Event::Tick);
+        // Some leave early, one by one; the rest when their time is over.
+        for i in 0..40 {
+            let name = format!("low-{i}");
+            steps.push(Event::PodEvicted { name });
+        }
+        steps.resize(70, Event::Tick);
+        for (at, step) in steps.into_iter().enumerate() {
+            if killed_at == Some(at) {
+                let keys: Vec<_> = w.engine.keys().collect();
+                let kept = keys.iter().filter_map(|k| w.engine.export(k)).collect();
+                let config = engine::Config {
+                    preempt_after_ms: PATIENCE_MS,
+                    ..engine::Config::default()
+                };
+                w.engine = engine::Engine::restore(config, kept).expect("it comes back");
+            }
+            w.now += if matches!(step, Event::Tick) {
+                1_000
+            } else {
+                0
+            };
+            // Who was not asked to leave has not left.
+            let _ = w.engine.step(w.now, step, &mut w.out);
+            let running = w.running("train");
+            assert!(running == 0 || running == 2, "killed at {killed_at:?}");
+        }
+        let used: i64 = ["r1a", "r1b", "r2a", "r2b"]
+            .iter()
+            .map(|n| 64_000 - w.engine.node(n).unwrap().free.cpu_milli)
+            .sum();
+        let runs = w.running("train") + w.running("low");
+        assert_eq!(used, i64::from(runs) * 1_000, "killed at {killed_at:?}");
+        (w.running("train"), w.running("low"))
+    };
+    let undisturbed = story(None);
+    assert_eq!(undisturbed, (2, 16));
+    for at in 0..70 {
+        assert_eq!(story(Some(at)), undisturbed, "killed at {at}");
+    }
+}
