@@ -36,7 +36,7 @@ impl PreemptionPolicy for Hostile {
     }
 }
 
-fn set(malice: Malice) -> (PreemptionSet, Arc<Mutex<u32>>) {
+pub fn set(malice: Malice) -> (PreemptionSet, Arc<Mutex<u32>>) {
     let asked = Arc::new(Mutex::new(0));
     let policy = Hostile {
         description: Description {
